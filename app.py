@@ -1,0 +1,78 @@
+"""The router of the dashboard: page config, sign-in gate, navigation. Nothing else."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.state import ROUTED
+
+ASSETS = Path(__file__).parent / "assets"
+
+st.set_page_config(page_title="Palimpsest", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+st.html(ASSETS / "style.css")
+
+
+def sign_in() -> None:
+    """Where sign-in is configured (`[auth]` in the secrets), nobody gets past this page without it."""
+    try:
+        configured = "auth" in st.secrets
+    except FileNotFoundError:
+        configured = False
+    if configured and not st.user.is_logged_in:
+        st.title("Palimpsest")
+        st.text("Sign in to see the audits.")
+        st.button("Sign in", on_click=st.login, type="primary", icon=":material/login:")
+        st.stop()
+
+
+sign_in()
+page = st.navigation(
+    [
+        st.Page(
+            "pages/overview.py",
+            title="Overview",
+            icon=":material/stairs:",
+            url_path="overview",
+            default=True,
+            help="Every candidate's verdict: is it still said, stored or recoverable?",
+        ),
+        st.Page(
+            "pages/drift.py",
+            title="Drift",
+            icon=":material/scatter_plot:",
+            url_path="drift",
+            help="Where the hidden states of each item lie, side by side, and how far they moved.",
+        ),
+        st.Page(
+            "pages/probes.py",
+            title="Probes",
+            icon=":material/troubleshoot:",
+            url_path="probes",
+            help="What can be read out of each layer.",
+        ),
+        st.Page(
+            "pages/attacks.py",
+            title="Attacks",
+            icon=":material/lock_open:",
+            url_path="attacks",
+            help="What comes back under attack, and how much of it a model that never knew gives too.",
+        ),
+        st.Page(
+            "pages/new_audit.py",
+            title="New audit",
+            icon=":material/add_circle:",
+            url_path="new_audit",
+            help="Choose models and corpora, see what it will take, run, watch, cancel, resume.",
+        ),
+        st.Page(
+            "pages/methods.py",
+            title="Methods",
+            icon=":material/menu_book:",
+            url_path="methods",
+            help="Every measurement: question, formula, control, blind spot, source; and the rule of the verdict.",
+        ),
+    ],
+    position="top",
+)
+st.session_state[ROUTED] = True
+page.run()

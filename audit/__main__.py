@@ -1,0 +1,6 @@
+"""`python -m audit`: the command line."""
+
+from audit.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""One forward pass of a model over a corpus, and everything that evidence needs from it.
+
+encode.py    prompt and answer → token ids and where the answer starts
+layers.py    where a model keeps its blocks, its final norm and its unembedding
+capture.py   the pass itself: hooks, positions, log-probabilities, streamed to disk
+states.py    reading back what a pass stored
+generate.py  greedy answers in batches
+"""

@@ -1,0 +1,74 @@
+"""Prompt and answer → token ids and the index where the answer starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.errors import CaseError, SubjectError, suggest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEMPLATES = ("plain", "qa", "chat")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of prompt and answer together; `start` is the index of the first answer token."""
+
+    ids: tuple[int, ...]
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> str:
+    """The prompt as the model sees it: as it is, as question and answer, or through the model's chat template.
+
+    Raises CaseError for an unknown template and SubjectError when a model has no chat template.
+    """
+    if template == "plain":
+        return prompt
+    if template == "qa":
+        return f"Question: {prompt}\nAnswer:"
+    if template == "chat":
+        if not getattr(tokenizer, "chat_template", None):
+            raise SubjectError('This tokenizer has no chat template; use template = "plain" or "qa" in the case file.')
+        turns = [{"role": "user", "content": prompt}]
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    raise CaseError(f'Unknown template "{template}".{suggest(template, TEMPLATES)}')
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> list[int]:
+    """Token ids of a prompt, with the tokenizer's own BOS and never an EOS."""
+    ids = _ids(tokenizer, prompt_text(tokenizer, prompt, template), special=template != "chat")
+    if not ids:
+        raise SubjectError(f"The tokenizer turns the prompt {prompt[:60]!r} into no token.")
+    return ids
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, template: str) -> Encoded:
+    """Token ids of prompt and answer joined by one space where neither brings its own.
+
+    The joined text is tokenised as a whole, so that the answer is cut as it was in training; where a token would
+    straddle the boundary, the two parts are tokenised on their own. Raises SubjectError when the answer has no token.
+    """
+    text = prompt_text(tokenizer, prompt, template)
+    special = template != "chat"
+    joint = "" if special is False or text[-1:].isspace() or answer[:1].isspace() else " "
+    head = encode_prompt(tokenizer, prompt, template)
+    whole = _ids(tokenizer, text + joint + answer, special)
+    if whole[: len(head)] != head or len(whole) == len(head):
+        whole = head + _ids(tokenizer, joint + answer, special=False)
+    if len(whole) == len(head):
+        raise SubjectError(f"The tokenizer turns the answer {answer[:60]!r} into no token.")
+    return Encoded(tuple(whole), len(head))
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:
+    ids = [int(i) for i in tokenizer(text, add_special_tokens=special)["input_ids"]]
+    while len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    return ids

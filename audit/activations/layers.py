@@ -1,0 +1,74 @@
+"""Where a model keeps its blocks, its final norm and its unembedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from audit.errors import SubjectError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
+
+
+def decoder(model: PreTrainedModel) -> nn.Module:
+    """The part of a causal language model below its head; a PEFT wrapper is looked through."""
+    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.get_decoder() if hasattr(inner, "get_decoder") else inner.base_model  # type: ignore[no-any-return]
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The blocks, in order; raises SubjectError for a model whose blocks cannot be told."""
+    from torch import nn
+
+    config = model.config.get_text_config()
+    count = config.num_hidden_layers
+    for module in decoder(model).modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise SubjectError(f"{type(model).__name__} has no list of {count} blocks; its hidden states cannot be read.")
+
+
+def final_norm(model: PreTrainedModel) -> nn.Module:
+    """The norm between the last block and the unembedding; raises SubjectError when there is none to be found."""
+    for name in FINAL_NORMS:
+        module = getattr(decoder(model), name, None)
+        if module is not None:
+            return module  # type: ignore[no-any-return]
+    raise SubjectError(f"{type(model).__name__} has no final norm under any of the names {', '.join(FINAL_NORMS)}.")
+
+
+def unembed(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """Normed states [..., width] → logits [..., vocab], with the scale and the soft cap that some models apply."""
+    import torch
+
+    linear = model.get_output_embeddings()
+    if linear is None:
+        raise SubjectError(f"{type(model).__name__} has no unembedding; only causal language models can be audited.")
+    config = model.config.get_text_config()
+    cap = getattr(config, "final_logit_softcapping", None)
+    multiplier = getattr(config, "logit_scale", None) or 1.0
+    divisor = getattr(config, "logits_scaling", None) or 1.0
+
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        logits = linear(states).float() * multiplier / divisor
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    return apply
+
+
+def head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """States of any block [..., width], before the final norm → logits [..., vocab]: the head projection."""
+    norm, project = final_norm(model), unembed(model)
+    reference = next(norm.parameters(), None)
+
+    def apply(states: Tensor) -> Tensor:
+        if reference is not None:
+            states = states.to(reference.device, reference.dtype)
+        return project(norm(states))
+
+    return apply

@@ -1,0 +1,85 @@
+"""Reading back what a pass stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audit.activations.capture import POSITIONS, TOKEN
+from audit.errors import StoreError
+
+
+@dataclass(frozen=True)
+class States:
+    """Hidden states of one subject over some rows of one pass, read from disk layer by layer."""
+
+    folder: Path
+    rows: np.ndarray
+    """Which sequence of the pass each row is [rows]."""
+    items: list[str]
+    entities: list[str]
+    index: np.ndarray
+    """Which wrong answer or paraphrase of its item a row is; 0 for the answer itself [rows]."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(positions, layers + 1, sequences of the pass, width)."""
+        positions, layers, rows, width = self._layout["shape"]
+        return positions, layers, rows, width
+
+    @property
+    def layers(self) -> int:
+        """Number of states: blocks + 1. State 0 is the input of the first block."""
+        return self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state."""
+        return self.shape[3]
+
+    def at(self, layer: int, position: str = "prompt_last") -> np.ndarray:
+        """The states of one layer at one position, in corpus order [rows, width] float32."""
+        mapped = np.memmap(self.folder / "states.bin", np.float32, "r", shape=self.shape)
+        block = mapped[POSITIONS.index(position), layer]
+        return np.ascontiguousarray(block[self._place[self.rows]])
+
+    @property
+    def array(self) -> np.ndarray:
+        """Everything [positions, layers + 1, rows, width]; for small corpora."""
+        return np.stack([[self.at(layer, position) for layer in range(self.layers)] for position in POSITIONS])
+
+    @property
+    def _layout(self) -> dict[str, list[int]]:
+        try:
+            return json.loads((self.folder / "layout.json").read_text())  # type: ignore[no-any-return]
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"The cached pass {self.folder} cannot be read ({error}); delete it and run again."
+            ) from error
+
+    @property
+    def _place(self) -> np.ndarray:
+        order = np.asarray(self._layout["order"])
+        place = np.empty(len(order), np.intp)
+        place[order] = np.arange(len(order))
+        return place
+
+
+def read_tokens(folder: Path, lengths: Sequence[int]) -> list[np.ndarray]:
+    """The answer tokens of every sequence, in corpus order, as TOKEN records; `lengths` counts them."""
+    order = json.loads((folder / "layout.json").read_text())["order"]
+    flat = np.fromfile(folder / "tokens.bin", TOKEN)
+    result: list[np.ndarray] = [flat[:0]] * len(order)
+    begin = 0
+    for i in order:
+        result[i] = flat[begin : begin + lengths[i]]
+        begin += lengths[i]
+    if begin != len(flat):
+        raise StoreError(
+            f"The cached pass {folder} holds {len(flat)} answer tokens, expected {begin}; delete it and run again."
+        )
+    return result

@@ -1,0 +1,277 @@
+"""A case with its expensive views: text, log-probabilities, hidden states and live models.
+
+Every view is computed once, kept on disk under the hash of what it came from, and shared by all candidates of an audit:
+three candidates against one original capture the original once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from audit import __version__
+from audit.cache import Cache
+from audit.errors import Cancelled, NotApplicable, NotIdentifiable, SubjectError
+from audit.stats import seed_of
+from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
+
+if TYPE_CHECKING:
+    from audit.activations.encode import Encoded
+    from audit.activations.states import States
+    from audit.subjects.fingerprint import Fingerprint
+    from audit.subjects.garage import Garage
+    from audit.subjects.load import Subject
+
+Variant = Literal["answer", "paraphrase", "wrong", "paraphrased_answer"]
+Tick = Callable[[float, str], None]
+
+
+class Bench:
+    """What an evidence may ask of a case."""
+
+    def __init__(
+        self,
+        case: Case,
+        garage: Garage,
+        cache: Cache | None = None,
+        tick: Tick | None = None,
+        audit: Sequence[Case] = (),
+    ) -> None:
+        self.case = case
+        self.seed = case.seed
+        self.cache = cache or Cache()
+        self._garage = garage
+        self._tick: Tick = tick or (lambda fraction, message: None)
+        self._audit = tuple(audit) or (case,)
+
+    # -- what the case holds
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that are filled."""
+        return self.case.roles
+
+    @property
+    def null(self) -> Literal["reference", "holdout"]:
+        """What the candidate is read against; raises NotIdentifiable when the case has no control at all."""
+        if self.case.reference is not None:
+            return "reference"
+        if self.has("holdout"):
+            return "holdout"
+        raise NotIdentifiable(
+            "There is no control: give a reference (a model trained without the forget set) or a holdout corpus "
+            "(facts of the same kind that no model ever saw). Without one, no number would mean anything."
+        )
+
+    def has(self, split: Split) -> bool:
+        """Whether the case has a corpus for a split."""
+        return split in self.case.corpora
+
+    def corpus(self, split: Split) -> Corpus:
+        """The corpus of a split; raises NotApplicable when the case has none."""
+        if split not in self.case.corpora:
+            raise NotApplicable(f"This case has no {split} corpus.")
+        return self.case.corpora[split]
+
+    def subset(self, split: Split, limit: int | None = None) -> np.ndarray:
+        """Indices of at most `limit` items, spread evenly over the entities, in corpus order; the same every time."""
+        corpus = self.corpus(split)
+        if limit is None or len(corpus) <= limit:
+            return np.arange(len(corpus))
+        order = self.rng("subset", split).permutation(len(corpus))
+        entities = np.asarray(corpus.entities)
+        turn = pd.Series(entities[order]).groupby(entities[order]).cumcount().to_numpy()
+        return np.sort(order[np.argsort(turn, kind="stable")][:limit])
+
+    def everyone(self) -> list[tuple[str, Bench, Role]]:
+        """Every subject of the whole audit with a bench that knows it: original, reference, then each candidate."""
+        first: list[tuple[str, Bench, Role]] = [(role, self, role) for role in self.roles if role != "candidate"]
+        return first + [
+            (case.candidate.name, self if case is self.case else self._beside(case), "candidate")
+            for case in self._audit
+        ]
+
+    def _beside(self, case: Case) -> Bench:
+        return Bench(case, self._garage, self.cache, self._tick, self._audit)
+
+    # -- views
+
+    def fingerprint(self, role: Role) -> Fingerprint:
+        """The hash that names the subject in a role."""
+        from audit.subjects.fingerprint import fingerprint
+
+        return fingerprint(self.case.subject(role))
+
+    def states(self, role: Role, split: Split, variant: Variant = "answer") -> States:
+        """Hidden states of one subject on one corpus; NotApplicable when no item has the variant."""
+        from audit.activations.states import States
+
+        rows = self.likelihood(role, split)
+        wanted = rows.index[rows["variant"] == variant].to_numpy()
+        if not len(wanted):
+            raise NotApplicable(f"No item of the {split} corpus has what is needed here ({variant.replace('_', ' ')}).")
+        chosen = rows.loc[wanted]
+        return States(
+            self._pass(role, split), wanted, list(chosen["item"]), list(chosen["entity"]), chosen["index"].to_numpy()
+        )
+
+    def likelihood(self, role: Role, split: Split) -> pd.DataFrame:
+        """Log-probabilities of every sequence of the pass, one row each, in nats per token.
+
+        Columns: item, entity, variant, index, tokens, mean_logprob, first_logprob, first_token, top1 (share of the
+        answer's tokens that are the argmax).
+        """
+        from audit.activations.states import read_tokens
+
+        wanted = self._sequences(self.corpus(split))
+        folder = self._pass(role, split)
+        lengths = np.fromfile(folder / "lengths.bin", np.int64).tolist()
+        tokens = read_tokens(folder, lengths)
+        frame = pd.DataFrame(
+            [(item.id, item.entity or item.id, variant, index) for item, variant, index, _, _ in wanted],
+            columns=["item", "entity", "variant", "index"],
+        )
+        frame["tokens"] = lengths
+        frame["mean_logprob"] = [float(t["logprob"].mean()) for t in tokens]
+        frame["first_logprob"] = [float(t["logprob"][0]) for t in tokens]
+        frame["first_token"] = [int(t["id"][0]) for t in tokens]
+        frame["top1"] = [float(t["top1"].mean()) for t in tokens]
+        return frame
+
+    def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
+        """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
+        items = self.corpus(split).items
+        chosen = [items[i] for i in self.subset(split, limit)]
+
+        def compute() -> dict[str, np.ndarray]:
+            from audit.activations.generate import says
+
+            with self.model(role) as subject:
+                said = says(subject, chosen, self.case.template, progress=self._asking(role, split))
+            return {"said": np.asarray(said, dtype=str)}
+
+        inputs = {"items": digest_of([[i.prompt, i.answer] for i in chosen])}
+        stored = self.remember("says", [role], inputs, compute, corpora=())
+        return [str(text) for text in stored["said"]]
+
+    def _asking(self, role: Role, split: Split) -> Callable[[float], None]:
+        return lambda share: self.progress(0.0, f"asking the {role} about {split}: {share:.0%}")
+
+    def remember(
+        self,
+        name: str,
+        roles: Sequence[Role],
+        inputs: Mapping[str, Any],
+        compute: Callable[[], Mapping[str, np.ndarray]],
+        corpora: Sequence[Split] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Arrays computed once for these subjects, corpora (all of the case unless named) and inputs."""
+        used = self.case.corpora if corpora is None else corpora
+        key = digest_of(
+            [
+                "view",
+                __version__,
+                name,
+                [self.fingerprint(role).id for role in roles],
+                dict(inputs),
+                self.seed,
+                {split: self.corpus(split).digest for split in used},
+                self.case.template,
+                self._garage.number_format,
+            ]
+        )
+        return self.cache.arrays(key, compute)
+
+    def _pass(self, role: Role, split: Split) -> Path:
+        """The folder of the one forward pass of a subject over a corpus."""
+        corpus = self.corpus(split)
+        fingerprint = self.fingerprint(role)
+        key = digest_of(
+            [
+                "pass",
+                __version__,
+                fingerprint.id,
+                fingerprint.tokenizer,
+                corpus.digest,
+                self.case.template,
+                self._garage.number_format,
+            ]
+        )
+
+        def fill(partial: Path) -> None:
+            from audit.activations.capture import capture
+            from audit.activations.encode import encode
+
+            with self.model(role) as subject:
+                sequences: list[Encoded] = [
+                    encode(subject.tokenizer, prompt, answer, self.case.template)
+                    for _, _, _, prompt, answer in self._sequences(corpus)
+                ]
+                self._check_length(subject, sequences)
+                np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(partial / "lengths.bin")
+                capture(
+                    subject,
+                    sequences,
+                    partial,
+                    progress=lambda share: self.progress(0.0, f"reading the {role} on {split}: {share:.0%}"),
+                )
+
+        return self.cache.folder(key, fill)
+
+    @staticmethod
+    def _sequences(corpus: Corpus) -> list[tuple[Item, Variant, int, str, str]]:
+        """Everything that the one pass reads for a corpus: item, variant, index, prompt, answer."""
+        rows: list[tuple[Item, Variant, int, str, str]] = []
+        for item in corpus.items:
+            rows.append((item, "answer", 0, item.prompt, item.answer))
+            rows += [(item, "paraphrase", k, prompt, item.answer) for k, prompt in enumerate(item.paraphrases)]
+            if item.paraphrased_answer:
+                rows.append((item, "paraphrased_answer", 0, item.prompt, item.paraphrased_answer))
+            rows += [(item, "wrong", k, item.prompt, wrong) for k, wrong in enumerate(item.wrong_answers)]
+        return rows
+
+    @staticmethod
+    def _check_length(subject: Subject, sequences: Sequence[Encoded]) -> None:
+        limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
+        longest = max(len(s) for s in sequences)
+        if limit and longest > limit:
+            raise SubjectError(
+                f"An item needs {longest} tokens, but {subject.spec.name} reads at most {limit}: shorten that item."
+            )
+
+    # -- live models
+
+    def model(self, role: Role, *, quantize: Literal["int8", "nf4"] | None = None) -> AbstractContextManager[Subject]:
+        """A loaded subject that must not be changed; it stays loaded as long as there is room."""
+        return self._garage.lend(self._named(role), quantize=quantize)
+
+    @contextmanager
+    def private_model(self, role: Role) -> Iterator[Subject]:
+        """A fresh copy that may be trained or edited; its memory is given back on leaving."""
+        with self._garage.private(self._named(role)) as subject:
+            yield subject
+
+    def _named(self, role: Role) -> SubjectSpec:
+        return self.case.subject(role)
+
+    # -- the run around it
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Report progress within this evidence, 0 to 1; raises Cancelled when the user asked to stop."""
+        self._tick(fraction, message)
+
+    def rng(self, *names: object) -> np.random.Generator:
+        """A random generator that depends on the case's seed and the names alone."""
+        return np.random.default_rng(self.torch_seed(*names))
+
+    def torch_seed(self, *names: object) -> int:
+        """A seed for torch that depends on the case's seed and the names alone."""
+        return seed_of(self.seed, *names) % 2**63
+
+
+__all__ = ["Bench", "Cancelled", "Variant"]

@@ -1,0 +1,218 @@
+"""The case file: TOML → everything that an audit needs, checked before the first model is opened."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit._casepaths import below, place
+from audit.catalogue import CATALOGUE, evidence_class, make
+from audit.corpora.check import check_corpora
+from audit.corpora.read import read_corpus
+from audit.errors import CaseError, SubjectError
+from audit.files import write_text
+from audit.subjects.adapter import recorded_path
+from audit.subjects.files import HUB, is_adapter
+from audit.subjects.settings import settings_from
+from audit.types import ROLES, SPLITS, Case, Corpus, Role, Split, SubjectSpec, digest_of
+
+if TYPE_CHECKING:
+    from audit._caseschema import CaseFile, SubjectEntry
+
+NAME = re.compile(r"\w(?:[\w .+()-]{0,62}[\w+)-])?")
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """A whole audit: the candidates, what they are compared with, and what is asked."""
+
+    name: str
+    seed: int
+    original: SubjectSpec
+    reference: SubjectSpec | None
+    candidates: tuple[SubjectSpec, ...]
+    corpora: Mapping[Split, Corpus]
+    template: str
+    only: tuple[str, ...] | None
+    settings: Mapping[str, Mapping[str, Any]]
+    warnings: tuple[str, ...]
+    path: Path
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is asked of whom; the models' own hashes are not part of it."""
+        specs = [self.original, self.reference, *self.candidates]
+        return digest_of(
+            [
+                self.name,
+                self.seed,
+                [[s.name, s.role, s.path, dict(s.settings)] if s else None for s in specs],
+                {split: corpus.digest for split, corpus in self.corpora.items()},
+                self.template,
+                self.only,
+                {id: dict(values) for id, values in self.settings.items()},
+            ]
+        )
+
+    def cases(self) -> tuple[Case, ...]:
+        """One case for each candidate."""
+        return tuple(
+            Case(self.name, self.seed, self.original, candidate, self.reference, self.corpora, self.template)
+            for candidate in self.candidates
+        )
+
+
+def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
+    """Read a case file and its corpora; nothing of a model is read but whether it is there.
+
+    With `root`, every path must lie below it once symbolic links are followed. Raises CaseError and CorpusError.
+    """
+    path = Path(path)
+    base = below(root, Path(), str(path), "The case file").parent
+    file = _schema(path)
+    try:
+        subjects = _subjects(file, base, root)
+        only, settings = _evidence(file.evidence)
+        corpora = _corpora(file, base, root)
+        warnings = check_corpora(corpora)
+    except SubjectError as error:
+        raise CaseError(f"{path}: {error}") from error
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from error.__cause__
+    if "reference" not in subjects and "holdout" not in corpora:
+        warnings.insert(0, NO_CONTROL)
+    return AuditPlan(
+        name=file.name,
+        seed=file.seed,
+        original=subjects["original"][0],
+        reference=subjects["reference"][0] if "reference" in subjects else None,
+        candidates=tuple(subjects["candidate"]),
+        corpora=corpora,
+        template=file.template,
+        only=only,
+        settings=settings,
+        warnings=tuple(warnings),
+        path=path.resolve(),
+    )
+
+
+NO_CONTROL = (
+    "There is neither a reference model nor a holdout corpus, so there is no control and hardly any evidence will have "
+    "a number: add a model that was trained without the forget set, or facts of the same kind that no model ever saw."
+)
+
+
+def _schema(path: Path) -> CaseFile:
+    from audit._caseschema import parse
+
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise CaseError(f"There is no case file {path}; looked for {path.absolute()}.") from None
+    except IsADirectoryError:
+        raise CaseError(f"{path} is a folder; expected a case file such as {path / 'case.toml'}.") from None
+    except OSError as error:
+        raise CaseError(f"The case file {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise CaseError(f"The case file {path} is not UTF-8 text; save it as UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise CaseError(f"The case file {path} is not valid TOML: {error or 'too deeply nested'}.") from error
+    try:
+        return parse(data)
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from None
+
+
+def _subjects(file: CaseFile, base: Path, root: Path | None) -> dict[Role, list[SubjectSpec]]:
+    entries = file.subjects
+    found: dict[Role, list[SubjectSpec]] = {
+        "original": [_subject("original", "original", entries.original, base, root)]
+    }
+    if entries.reference is not None:
+        found["reference"] = [_subject("reference", "reference", entries.reference, base, root)]
+    seen: dict[str, str] = {}
+    for entry in entries.candidates:
+        check_name(entry.name, seen)
+        seen[entry.name.casefold()] = entry.name
+    found["candidate"] = [_subject(entry.name, "candidate", entry, base, root) for entry in entries.candidates]
+    return found
+
+
+def check_name(name: str, seen: Mapping[str, str]) -> None:
+    """Raise CaseError for a candidate's name that cannot be the name of a folder, or is taken (`seen`, by casefold)."""
+    if NAME.fullmatch(name) is None:
+        safe = re.sub(r"[^\w.+()-]+", "-", name).strip("-. ")[:64] or "candidate-1"
+        raise CaseError(
+            f'The candidate name "{name[:80]}" cannot be the name of a folder; use letters, digits, spaces and . _ - + '
+            f'( ), at most 64 of them, for example "{safe}".'
+        )
+    if name.casefold() in ROLES:
+        raise CaseError(f'A candidate cannot be called "{name}", the name of a role; choose another name.')
+    if name.casefold() in seen:
+        raise CaseError(f'Two candidates are called "{seen[name.casefold()]}" and "{name}"; give each its own name.')
+
+
+def _subject(name: str, role: Role, entry: SubjectEntry, base: Path, root: Path | None) -> SubjectSpec:
+    settings = dict(entry.model_extra or {})
+    settings_from(settings, name)
+    if "base" in settings:
+        settings["base"] = place(settings["base"], f"The base of {name}", base, root)
+    spec = SubjectSpec(name, role, place(entry.path, f"The model of {name}", base, root), settings)
+    recorded = recorded_path(Path(spec.path)) if Path(spec.path).is_dir() and is_adapter(Path(spec.path)) else None
+    if recorded is not None:
+        below(root, base, str(recorded), f"The base that the adapter of {name} names")
+    return spec
+
+
+def _corpora(file: CaseFile, base: Path, root: Path | None) -> dict[Split, Corpus]:
+    found: dict[Split, Corpus] = {}
+    for split in SPLITS:
+        source = getattr(file.corpora, split)
+        if source is not None:
+            if not source.startswith(HUB):
+                below(root, base, source, f"The {split} corpus")
+            found[split] = read_corpus(source, split, base=base, entity_block=file.corpora.entity_block)
+    return found
+
+
+def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:
+    """`only` and the settings of each evidence, checked against the catalogue."""
+    only: tuple[str, ...] | None = None
+    settings: dict[str, dict[str, Any]] = {}
+    for id, values in table.items():
+        if id == "only":
+            only = _only(values)
+        elif not isinstance(values, Mapping):
+            raise CaseError(f'"evidence.{id}" is {values!r:.60}; expected a table [evidence."family.name"], or only.')
+        elif id not in CATALOGUE and any(f"{id}.{name}" in CATALOGUE for name in values):
+            name = next(name for name in values if f"{id}.{name}" in CATALOGUE)
+            raise CaseError(f'Write [evidence."{id}.{name}"] with quotes, since the dot is part of the id.')
+        else:
+            make(id, values)
+            settings[id] = dict(values)
+    return only, settings
+
+
+def _only(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not values or not all(isinstance(id, str) for id in values):
+        raise CaseError(f'"evidence.only" is {values!r:.60}; expected a list of ids such as ["behaviour.recall"].')
+    for id in values:
+        evidence_class(id)
+    return tuple(dict.fromkeys(values))
+
+
+def write_plan(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a case file (TOML) from plain data, atomically.
+
+    Raises CaseError for data that are no case file or that TOML cannot hold, StoreError when the disk refuses.
+    """
+    from audit._caseschema import parse
+    from audit._toml import dumps
+
+    text = dumps(data)
+    _evidence(parse(tomllib.loads(text)).evidence)
+    write_text(Path(path), text)

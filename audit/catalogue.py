@@ -1,0 +1,69 @@
+"""Table of contents: every evidence by id. An id is the path of its file under `audit/evidence/`.
+
+A new metric is one file and one line here; flags, form, methods page, report, README table and contract tests follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from audit.errors import CaseError, suggest
+from audit.types import Evidence
+
+CATALOGUE: dict[str, str] = {
+    "behaviour.recall": "Recall",
+    "behaviour.probability": "Probability",
+    "utility.retain": "Retain",
+    "drift.cka": "CKA",
+    "drift.map": "Map",
+    "probes.linear": "Linear",
+    "probes.truth": "Truth",
+    "attacks.relearn": "Relearn",
+    "attacks.quantization": "Quantization",
+    "attacks.head_projection": "HeadProjection",
+    "concepts.weight_delta": "WeightDelta",
+}
+
+
+def evidence_class(id: str) -> type[Evidence]:
+    """The class of an evidence; raises CaseError with a suggestion for an unknown id."""
+    if id not in CATALOGUE:
+        raise CaseError(f'Unknown evidence "{id}".{suggest(id, CATALOGUE)}')
+    module = importlib.import_module(f"audit.evidence.{id}")
+    return cast("type[Evidence]", getattr(module, CATALOGUE[id]))
+
+
+def settings_of(evidence: Evidence | type[Evidence]) -> dict[str, Any]:
+    """The settings of an evidence, or their defaults when given the class."""
+    if isinstance(evidence, type):
+        evidence = evidence()
+    return dataclasses.asdict(cast(Any, evidence))
+
+
+def make(id: str, settings: Mapping[str, Any] | None = None) -> Evidence:
+    """An evidence with its settings; raises CaseError for a setting it does not have or of another type."""
+    cls = evidence_class(id)
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+    values: dict[str, Any] = {}
+    for name, value in (settings or {}).items():
+        if name not in fields:
+            raise CaseError(f'Evidence "{id}" has no setting "{name}".{suggest(name, fields)}')
+        values[name] = _coerce(id, name, value, fields[name].default)
+    return cls(**values)
+
+
+def _coerce(id: str, name: str, value: Any, default: Any) -> Any:
+    """Accept what TOML and a form can hold for a setting of the default's type."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if default is not None and (type(value) is not type(default)):
+        raise CaseError(f'Setting "{name}" of "{id}" is {value!r}; expected something such as {default!r}.')
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < math.inf:
+        raise CaseError(f'Setting "{name}" of "{id}" is {value!r}; expected a number from 0 up.')
+    return value

@@ -1,0 +1,138 @@
+"""The command line. Exit codes: 0 done or meets, 1 some evidence failed or does not meet, 2 misuse, 130 cancelled."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit import terminal
+from audit.errors import AuditError, Cancelled, CaseError, suggest
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Audit forgetting: is the knowledge gone, or only hidden? Add --debug to any command for a traceback.",
+)
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+
+
+@app.command()
+def run(
+    case: Annotated[Path, typer.Argument(metavar="CASE.toml", help="The case file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default: runs/<name of the case file's folder>.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this evidence; may be repeated.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Run or resume an audit and print the verdicts."""
+    from audit.casefile import read_plan
+    from audit.run import run_audit
+
+    plan = read_plan(case)
+    for warning in plan.warnings:
+        terminal.say(f"Note: {warning}")
+    folder = out or Path("runs") / (case.resolve().parent.name or "audit")
+    with terminal.following() as listen:
+        outcome = run_audit(plan, folder, only=only, device=device, listen=listen)
+    terminal.verdicts(outcome.run)
+    terminal.say(f"{outcome.computed} findings measured, {outcome.kept} taken over. Run folder: {folder}")
+    for failure in outcome.failed:
+        terminal.complain(f"Failed: {failure}")
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
+def show(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+) -> None:
+    """Show the findings and verdicts of a run."""
+    from audit.policy import load_policy
+    from audit.report import summary
+    from audit.store import open_run
+
+    opened, rules = open_run(run), load_policy(policy)
+    if as_json:
+        sys.stdout.write(json.dumps(summary(opened, rules), ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        terminal.verdicts(opened, rules)
+        terminal.findings(opened)
+
+
+@app.command()
+def check(
+    run: RunFolder,
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+    candidate: Annotated[str | None, typer.Option(help="Only this candidate; default: all must meet it.")] = None,
+) -> None:
+    """For pipelines: does every candidate (or the one named) meet the policy?"""
+    from audit.policy import judge, load_policy
+    from audit.store import open_run
+
+    opened, rules = open_run(run), load_policy(policy)
+    if candidate is not None and candidate not in opened.candidates:
+        raise CaseError(f'The run has no candidate "{candidate}".{suggest(candidate, opened.candidates)}')
+    meets = True
+    for name in [candidate] if candidate else opened.candidates:
+        judgement = judge(rules, opened.findings(name))
+        passed = judgement.meets(rules)
+        meets = meets and passed
+        terminal.say(f"{name}: {'meets' if passed else 'does not meet'} the policy. {terminal.words(judgement)}")
+    raise typer.Exit(0 if meets else 1)
+
+
+@app.command()
+def lab(
+    scenario: Annotated[str, typer.Argument(help="Which scenario to build: people.")],
+    out: Annotated[Path, typer.Option(help="Folder for models, corpora and case file.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives other people and other weights.")] = 0,
+    scale: Annotated[str, typer.Option(help="small (about 1 M parameters) or tiny (for tests).")] = "small",
+) -> None:
+    """Build small models whose truth is known, and the case file that audits them."""
+    from audit.lab import build
+
+    with terminal.bar() as update:
+        case = build(scenario, out, seed=seed, scale=scale, progress=update)
+    terminal.say(f"Built. Audit it with: python -m audit run {case}")
+
+
+@app.command()
+def methods() -> None:
+    """List every evidence: what it asks, and what it cannot see."""
+    terminal.methods()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; every failure is one sentence and an exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="python -m audit")
+    except Cancelled as error:
+        terminal.complain(str(error))
+        sys.exit(130)
+    except KeyboardInterrupt:
+        terminal.complain("Cancelled. What was finished is kept; run again to go on.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except AuditError as error:
+        if debug:
+            traceback.print_exc()
+        terminal.complain(str(error))
+        sys.exit(2)
+    except Exception as error:  # a user never sees a traceback unless asked for
+        if debug:
+            raise
+        terminal.complain(f"Unexpected {type(error).__name__}: {error}. Add --debug to see where.")
+        sys.exit(2)

@@ -1,0 +1,120 @@
+"""What contradicts between the corpora of an audit, and what its data do not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from audit.errors import CorpusError
+from audit.types import SPLITS, Corpus, Item, Split
+
+MEANING: dict[Split, str] = {"forget": "to be forgotten", "retain": "to be kept", "holdout": "never seen by any model"}
+
+
+def check_corpora(corpora: Mapping[Split, Corpus]) -> list[str]:
+    """Warnings, one sentence each; raises CorpusError when a corpus is empty or a prompt stands in two splits."""
+    present = [corpora[split] for split in SPLITS if split in corpora]
+    for corpus in present:
+        if not len(corpus):
+            raise CorpusError(f"The {corpus.split} corpus {corpus.source} holds no item.")
+    for first, second in combinations(present, 2):
+        _no_common_prompt(first, second)
+    warnings = _entities(present)
+    for corpus in present:
+        warnings += _duplicates(corpus) + _missing(corpus)
+    for first, second in combinations(present, 2):
+        warnings += _common_entities(first, second)
+    return warnings
+
+
+def _no_common_prompt(first: Corpus, second: Corpus) -> None:
+    seen = {_same(item.prompt): item for item in first.items}
+    for item in second.items:
+        other = seen.get(_same(item.prompt))
+        if other is not None:
+            raise CorpusError(
+                f"The same prompt is item {_place(first, other)} and item {_place(second, item)}: "
+                f'"{_cut(item.prompt)}". '
+                f"A fact is either {MEANING[first.split]} or {MEANING[second.split]}; remove it from one of them."
+            )
+
+
+def _duplicates(corpus: Corpus) -> list[str]:
+    seen: dict[tuple[str, str], Item] = {}
+    pairs: list[tuple[Item, Item]] = []
+    for item in corpus.items:
+        key = _same(item.prompt), _same(item.answer)
+        if key in seen:
+            pairs.append((seen[key], item))
+        seen.setdefault(key, item)
+    if not pairs:
+        return []
+    first, again = pairs[0]
+    return [
+        f"{len(pairs)} item{_s(pairs)} of the {corpus.split} corpus repeat{'' if pairs[1:] else 's'} another's prompt "
+        f"and answer and count twice, for example {again.id} repeats {first.id}."
+    ]
+
+
+def _entities(corpora: Sequence[Corpus]) -> list[str]:
+    """One sentence for all corpora that leave some entity out."""
+    counts = {c.split: (sum(not item.entity for item in c.items), len(c)) for c in corpora}
+    bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
+    if not bare:
+        return []
+    return [
+        f"Items that name no entity: {_list(bare)}. Intervals treat each as independent and are too narrow where "
+        "several share an author, a person or a document: give each item an `entity`, or set `entity_block`."
+    ]
+
+
+def _missing(corpus: Corpus) -> list[str]:
+    """What some evidences need and no item has."""
+    if corpus.split == "retain":
+        return []
+    absent = [
+        name
+        for name, there in (
+            ("wrong answers", any(item.wrong_answers for item in corpus.items)),
+            ("labels", any(item.label for item in corpus.items)),
+            ("paraphrases", any(item.paraphrases for item in corpus.items)),
+        )
+        if not there
+    ]
+    if not absent:
+        return []
+    what = _list(absent, "or")
+    return [f"No item of the {corpus.split} corpus has {what}: evidence that needs them will not apply."]
+
+
+def _common_entities(first: Corpus, second: Corpus) -> list[str]:
+    common = sorted({item.entity for item in first.items if item.entity} & {i.entity for i in second.items if i.entity})
+    if not common:
+        return []
+    some = ", ".join(f'"{_cut(name)}"' for name in common[:3]) + (" and others" if common[3:] else "")
+    return [
+        f"{len(common)} entit{'ies stand' if common[1:] else 'y stands'} in both {first.split} and {second.split} "
+        f"({some}): what is {MEANING[first.split]} and what is {MEANING[second.split]} may then be told apart by the "
+        "question alone, and intervals of the two are not independent."
+    ]
+
+
+def _place(corpus: Corpus, item: Item) -> str:
+    return f"{item.id} ({corpus.source})"
+
+
+def _same(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cut(text: str) -> str:
+    text = _same(text)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _list(parts: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+
+
+def _s(many: Sequence) -> str:
+    return "s" if many[1:] else ""

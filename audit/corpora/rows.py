@@ -1,0 +1,152 @@
+"""One row, whatever its columns are called → Item.
+
+| where the data come from | prompt | answer | wrong answers | others |
+|---|---|---|---|---|
+| Palimpsest | prompt | answer | wrong_answers | paraphrases, paraphrased_answer, entity, attribute, label |
+| TOFU, OpenUnlearning | question | answer | perturbed_answer, option1.. | paraphrased_question, paraphrased_answer |
+| MUSE | question or prompt | answer or gt | | |
+| RWKU | query | answer | | subject (the entity) |
+| WMDP, MMLU | question | choices[answer] | the other choices | |
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from audit.errors import CorpusError
+from audit.types import Item
+
+PROMPTS = ("prompt", "question", "query")
+ANSWERS = ("answer", "gt")
+OPTION = re.compile(r"option\d+")
+
+
+def item_of(row: Any, place: str, id: str) -> Item:
+    """The item that a row holds; raises CorpusError that begins with the place for anything that is not one."""
+    if not isinstance(row, Mapping):
+        raise CorpusError(f'{place}: found {_kind(row)}, expected an object such as {{"prompt": …, "answer": …}}.')
+    found = _Row({str(name): value for name, value in row.items() if not _absent(value)}, place)
+    answer, wrong = found.answer()
+    return Item(
+        id=id,
+        prompt=found.text(found.first(PROMPTS, "prompt")),
+        answer=answer,
+        paraphrases=found.texts(found.any_of("paraphrases", "paraphrased_question")),
+        paraphrased_answer=found.one("paraphrased_answer"),
+        wrong_answers=wrong,
+        entity=found.word("entity") or (found.word("subject") if "query" in found.values else None),
+        attribute=found.word("attribute"),
+        label=found.word("label"),
+    )
+
+
+class _Row:
+    """The values of one row that are there, and the place that every complaint begins with."""
+
+    def __init__(self, values: dict[str, Any], place: str) -> None:
+        self.values, self.place = values, place
+
+    def any_of(self, *names: str) -> str | None:
+        """The first of these columns that the row has."""
+        return next((name for name in names if name in self.values), None)
+
+    def first(self, names: tuple[str, ...], meaning: str) -> str:
+        name = self.any_of(*names)
+        if name is None:
+            there = ", ".join(sorted(self.values)[:12]) or "nothing"
+            raise CorpusError(f"{self.place}: no {meaning} ({' or '.join(names)}); found {there[:200]}.")
+        return name
+
+    def text(self, name: str) -> str:
+        return self._checked(name, self.values[name])
+
+    def one(self, name: str) -> str | None:
+        """An optional text; a list of one text is read as that text."""
+        value = self.values.get(name)
+        if isinstance(value, (list, tuple)) and len(value) == 1:
+            value = value[0]
+        return None if value is None else self._checked(name, value)
+
+    def texts(self, name: str | None) -> tuple[str, ...]:
+        """A list of texts; a text alone is a list of one, and a text that spells a list is that list (CSV)."""
+        if name is None:
+            return ()
+        value = self.values[name]
+        if isinstance(value, str):
+            value = _spelled_list(value)
+        if not isinstance(value, (list, tuple)):
+            raise CorpusError(f'{self.place}: "{name}" is {_kind(value)}, expected a list of texts.')
+        return tuple(self._checked(name, part) for part in value)
+
+    def word(self, name: str) -> str | None:
+        """An optional text that may be given as a whole number or a truth value."""
+        value = self.values.get(name)
+        if isinstance(value, int):
+            return str(value)
+        return None if value is None else self._checked(name, value)
+
+    def answer(self) -> tuple[str, tuple[str, ...]]:
+        """The answer and the wrong answers, also where the answer is chosen among choices."""
+        name = self.first(ANSWERS, "answer")
+        if "choices" in self.values:
+            return self._chosen(name)
+        answer = self.text(name)
+        options = [self.text(key) for key in self.values if OPTION.fullmatch(key)]
+        wrong = self.any_of("wrong_answers", "perturbed_answer")
+        wrongs = self.texts(wrong) if wrong else tuple(option for option in options if option != answer)
+        if answer in wrongs:
+            raise CorpusError(f'{self.place}: a wrong answer is the answer itself, "{answer[:80]}".')
+        return answer, wrongs
+
+    def _chosen(self, name: str) -> tuple[str, tuple[str, ...]]:
+        choices, value = self.texts("choices"), self.values[name]
+        if isinstance(value, str) and value.isdecimal() and value.isascii() and value not in choices:
+            value = int(value[:9])
+        if isinstance(value, str) and value in choices:
+            value = choices.index(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(choices):
+            expected = f"the index of one of the {len(choices)} choices, counted from 0"
+            raise CorpusError(f'{self.place}: "{name}" is {repr(value)[:60]}, expected {expected}.')
+        answer = choices[value]
+        return answer, tuple(choice for choice in choices if choice != answer)
+
+    def _checked(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise CorpusError(f'{self.place}: "{name}" is {_kind(value)}, expected text.')
+        if not value.strip():
+            raise CorpusError(f'{self.place}: "{name}" is empty, expected text.')
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise CorpusError(f'{self.place}: "{name}" holds half of a surrogate pair, which is not text.') from None
+        return value
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _spelled_list(text: str) -> list[Any]:
+    """What a CSV cell spells: a JSON list, a Python list as pandas writes it, or one text."""
+    if text.lstrip().startswith("["):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(text)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            if isinstance(value, list):
+                return value
+    return [text]
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in a word that is not Python's."""
+    kinds = {
+        bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
+    }  # fmt: skip
+    return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,1 @@
+"""One question to a case per file; the family is the folder."""

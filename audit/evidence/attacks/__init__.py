@@ -1,0 +1,1 @@
+"""What comes back when somebody tries."""

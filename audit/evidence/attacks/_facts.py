@@ -1,0 +1,74 @@
+"""Which facts an attacker trains on, and which are tested: never the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audit.errors import NotApplicable
+from audit.stats import halves
+from audit.types import Item
+
+SHARED = 0.5
+"""An attribute is worth splitting by when at least this share of the entities has it."""
+
+
+@dataclass(frozen=True)
+class FactsSplit:
+    """What one run of an attack trains on and what it tests; both mark items of the corpus [items]."""
+
+    trained: np.ndarray
+    tested: np.ndarray
+    by: str
+    """In words: `the attribute job` or `half of the entities`."""
+
+
+def facts_split(items: Sequence[Item], run: int, seed: int = 0) -> FactsSplit:
+    """Split facts for one run of an attack.
+
+    Where entities share two or more attributes, run `s` trains attribute `s mod A` of all of them and tests the
+    others. Else it trains one half of the entities and tests the other; two runs in a row swap the halves. A fact that
+    says the same as a trained one (same prompt and answer, or same entity and answer) is not tested, nor is one whose
+    attribute is unknown where attributes are split. Raises NotApplicable when nothing is left to test.
+    """
+    entities = [item.entity or item.id for item in items]
+    shared = shared_attributes(items)
+    if len(shared) >= 2:
+        attribute = shared[run % len(shared)]
+        trained = np.array([item.attribute == attribute for item in items])
+        others = np.array([item.attribute is not None for item in items]) & ~trained
+        by = f"the attribute {attribute}"
+    else:
+        trained = halves(entities, seed + run // 2) ^ bool(run % 2)
+        others, by = ~trained, "half of the entities"
+    known = facts_of(item for item, yes in zip(items, trained, strict=True) if yes)
+    tested = others & np.array([not (facts_of([item]) & known) for item in items])
+    if not trained.any() or not tested.any():
+        raise NotApplicable(
+            "The facts cannot be split into some to train on and others to test: give the items at least two "
+            "entities, or attributes that the entities share."
+        )
+    return FactsSplit(trained, tested, by)
+
+
+def shared_attributes(items: Sequence[Item]) -> list[str]:
+    """Attributes that at least half of the entities have, in alphabetical order."""
+    entities = {item.entity or item.id for item in items}
+    owners: dict[str, set[str]] = {}
+    for item in items:
+        if item.attribute is not None:
+            owners.setdefault(item.attribute, set()).add(item.entity or item.id)
+    return sorted(name for name, who in owners.items() if len(who) >= SHARED * len(entities))
+
+
+def facts_of(items: Iterable[Item]) -> set[tuple[str, str, str]]:
+    """What would give an item away: its question (in any wording) with its answer, and its entity with its answer."""
+    found: set[tuple[str, str, str]] = set()
+    for item in items:
+        answer = item.answer.casefold().strip()
+        found |= {("prompt", prompt.casefold().strip(), answer) for prompt in (item.prompt, *item.paraphrases)}
+        if item.entity:
+            found.add(("entity", item.entity.casefold().strip(), answer))
+    return found

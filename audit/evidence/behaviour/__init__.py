@@ -1,0 +1,1 @@
+"""What a subject says, and how likely it finds the answer."""

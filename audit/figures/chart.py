@@ -1,0 +1,202 @@
+"""A chart spec and a table as a figure: line, bar, scatter or heat, one panel for each value of the facet column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from audit.figures.curves import add_curve, add_null, drawn_order, hover_texts, order_of, whole_ticks
+from audit.figures.style import GREY, SPLIT_LOOKS, Look, escape, finish
+from audit.types import Chart
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MAX_COLUMNS = 3
+UNKNOWN = Look(GREY, "solid", "circle")
+ROW_HEIGHT = 300
+STRIPES = "rgba(255,255,255,0.75)"
+
+
+def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Figure:
+    """Draw a chart spec; the colour column of the table holds the names that `looks` knows.
+
+    Every value of the facet column gets a panel, on one scale. A heat map has a panel for each subject instead.
+    Raises KeyError when the table lacks a column that the spec names.
+    """
+    from plotly.subplots import make_subplots
+
+    looks = {**SPLIT_LOOKS, **looks}
+    by = chart.color if chart.kind == "heat" else chart.facet
+    facets: list[Any] = list(dict.fromkeys(table[by])) if by else [None]
+    if chart.kind == "heat":
+        facets = order_of([str(facet) for facet in facets], looks)
+    columns = max(1, min(MAX_COLUMNS, len(facets)))
+    rows = max(1, -(-len(facets) // columns))
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_xaxes="all" if chart.kind != "bar" else False,
+        shared_yaxes="all" if chart.kind != "bar" else False,
+        subplot_titles=[escape(f) for f in facets] if by else None,
+        horizontal_spacing=0.05,
+        vertical_spacing=0.16 / rows,
+    )
+    for place, facet in enumerate(facets):
+        part = table if facet is None else table[table[by].astype(str) == str(facet)]
+        cell = (place // columns + 1, place % columns + 1)
+        DRAWERS[chart.kind](figure, part, chart, looks, cell, place == 0)
+    for column in range(1, columns + 1):
+        figure.update_xaxes(title_text=escape(chart.x_title or chart.x), row=rows, col=column)
+    for row in range(1, rows + 1):
+        figure.update_yaxes(title_text=escape(chart.y_title or chart.y), row=row, col=1)
+    if chart.kind == "line" and len(table) and table[chart.y].dropna().between(0, 1).all():
+        figure.update_yaxes(range=[-0.03, 1.05])  # a share is drawn on the scale of shares
+    return finish(figure, height=(110 if by else 80) + ROW_HEIGHT * rows, legend=chart.kind != "heat", titles=bool(by))
+
+
+def _line(
+    figure: go.Figure, part: pd.DataFrame, chart: Chart, looks: Mapping[str, Look], cell: tuple[int, int], first: bool
+) -> None:
+    whole_ticks(figure, part[chart.x], row=cell[0], col=cell[1])
+    if chart.null:
+        add_null(figure, part, chart.x, chart.null, cell=cell, legend=first)
+    for name, rank in drawn_order(part[chart.color].tolist(), looks):
+        add_curve(
+            figure,
+            part[part[chart.color] == name],
+            name,
+            looks.get(name, UNKNOWN),
+            x=chart.x,
+            y=chart.y,
+            low=chart.low,
+            high=chart.high,
+            hover=chart.hover,
+            cell=cell,
+            legend=first,
+            rank=rank,
+        )
+
+
+def _bar(
+    figure: go.Figure, part: pd.DataFrame, chart: Chart, looks: Mapping[str, Look], cell: tuple[int, int], first: bool
+) -> None:
+    import plotly.graph_objects as go
+
+    for name in order_of(part[chart.color].tolist(), looks):
+        frame = _one_bar_each(part[part[chart.color] == name].dropna(subset=[chart.y]), chart)
+        look = looks.get(name, UNKNOWN)
+        figure.add_trace(
+            go.Bar(
+                x=[escape(value) for value in frame[chart.x]],
+                y=frame[chart.y],
+                name=escape(name),
+                legendgroup=escape(name),
+                showlegend=first,
+                marker={
+                    "color": look.colour,
+                    "pattern": {
+                        "shape": look.pattern,
+                        "fillmode": "overlay",
+                        "fgcolor": STRIPES,
+                        "size": 7,
+                        "solidity": 0.3,
+                    },
+                },
+                error_y=_errors(frame, chart),
+                text=hover_texts(frame, name, chart.x, chart.y, chart.low, chart.high, [*chart.hover, "rows"]),
+                textposition="none",
+                hovertemplate="%{text}<extra></extra>",
+            ),
+            row=cell[0],
+            col=cell[1],
+        )
+    if chart.null and part[chart.null].notna().any():
+        figure.add_hline(
+            y=float(part[chart.null].mean()),
+            line={"color": GREY, "dash": "dot", "width": 1.6},
+            row=cell[0],
+            col=cell[1],
+        )
+
+
+def _scatter(
+    figure: go.Figure, part: pd.DataFrame, chart: Chart, looks: Mapping[str, Look], cell: tuple[int, int], first: bool
+) -> None:
+    import plotly.graph_objects as go
+
+    number = pd.api.types.is_numeric_dtype(part[chart.x])
+    if not number:
+        order = [escape(value) for value in dict.fromkeys(part[chart.x])]
+        figure.update_xaxes(categoryorder="array", categoryarray=order, row=cell[0], col=cell[1])
+        figure.update_layout(scattermode="group", scattergap=0.5)  # subjects beside each other, not on top
+    for name in order_of(part[chart.color].tolist(), looks):
+        frame = part[part[chart.color] == name].dropna(subset=[chart.x, chart.y])
+        look = looks.get(name, UNKNOWN)
+        kind = go.Scattergl if number else go.Scatter
+        figure.add_trace(
+            kind(
+                x=frame[chart.x].to_numpy() if number else [escape(value) for value in frame[chart.x]],
+                y=frame[chart.y].to_numpy(),
+                mode="markers",
+                name=escape(name),
+                legendgroup=escape(name),
+                showlegend=first,
+                marker={"color": look.colour, "symbol": look.symbol, "size": 7, "opacity": 0.8},
+                text=hover_texts(frame, name, chart.x, chart.y, None, None, chart.hover),
+                hovertemplate="%{text}<extra></extra>",
+            ),
+            row=cell[0],
+            col=cell[1],
+        )
+
+
+def _heat(
+    figure: go.Figure, part: pd.DataFrame, chart: Chart, looks: Mapping[str, Look], cell: tuple[int, int], first: bool
+) -> None:
+    """Here `y` names the rows and the first hover column holds the value that is coloured."""
+    import plotly.graph_objects as go
+
+    value = chart.hover[0]
+    grid = part.pivot_table(index=chart.y, columns=chart.x, values=value, sort=False)
+    figure.add_trace(
+        go.Heatmap(
+            x=[escape(column) for column in grid.columns],
+            y=[escape(index) for index in grid.index],
+            z=grid.to_numpy(),
+            coloraxis="coloraxis",
+            hovertemplate=f"%{{y}}, %{{x}}<br>{escape(value)}: %{{z:.3g}}<extra></extra>",
+        ),
+        row=cell[0],
+        col=cell[1],
+    )
+    if first:
+        figure.update_layout(coloraxis={"colorscale": "Cividis", "colorbar": {"title": {"text": escape(value)}}})
+
+
+def _one_bar_each(frame: pd.DataFrame, chart: Chart) -> pd.DataFrame:
+    """A table of items has many rows at one place of the x axis; its bar is their mean."""
+    if not frame[chart.x].duplicated().any():
+        return frame
+    numbers = [chart.y, *(c for c in (chart.low, chart.high, chart.null) if c)]
+    means = frame.groupby(chart.x, sort=False)[numbers].mean()
+    return means.assign(rows=frame.groupby(chart.x, sort=False).size()).reset_index()
+
+
+def _errors(frame: pd.DataFrame, chart: Chart) -> dict[str, Any] | None:
+    if not (chart.low and chart.high):
+        return None
+    value = frame[chart.y]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (frame[chart.high] - value).to_numpy(),
+        "arrayminus": (value - frame[chart.low]).to_numpy(),
+        "color": GREY,
+        "thickness": 1.5,
+    }
+
+
+DRAWERS = {"line": _line, "bar": _bar, "scatter": _scatter, "heat": _heat}

@@ -1,0 +1,140 @@
+"""Hidden states of several subjects as maps side by side on one scale, with the same items marked in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from audit.figures.style import GREY, INK, SPLIT_LOOKS, Look, escape, faded, finish
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+IN_A_ROW = 4
+MAP_HEIGHT = 380
+MAX_TEXTS = 2000
+"""Above this many points a map carries no text: the browser would be sent megabytes; a selection lists the items."""
+LONGEST = 120
+FEW = 40
+"""Up to so many picked items have a bold ring; more would cover the map."""
+
+
+def maps(
+    points: pd.DataFrame,
+    order: Sequence[str],
+    looks: Mapping[str, Look],
+    picked: Collection[str] = (),
+    mode: str = "light",
+) -> go.Figure:
+    """One map for each subject in `order`; `points` has columns subject, split, item, x, y, trustworthiness.
+
+    Forgotten items have the subject's colour, the others are grey. Picked items are ringed in every map and the rest
+    fades. Each point carries its item's id as customdata, so that a selection can be joined to the tables.
+    """
+    from plotly.subplots import make_subplots
+
+    columns = max(1, len(order) if len(order) <= IN_A_ROW else IN_A_ROW - 1)
+    rows = max(1, -(-len(order) // columns))
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_xaxes="all",
+        shared_yaxes="all",
+        subplot_titles=[_title(points[points["subject"] == name], name) for name in order],
+        horizontal_spacing=0.025,
+        vertical_spacing=0.24 / rows,
+    )
+    for place, name in enumerate(order):
+        cell = {"row": place // columns + 1, "col": place % columns + 1}
+        part = points[points["subject"] == name]
+        for split in [s for s in ("retain", "holdout", "forget") if s in set(part["split"])]:
+            _add_points(figure, part[part["split"] == split], split, looks[name], bool(picked), cell, place == 0)
+        _add_rings(figure, part[part["item"].isin(set(picked))], INK["dark" if mode == "dark" else "light"], cell)
+    figure.update_annotations(yshift=6)
+    finish(figure, height=90 + MAP_HEIGHT * rows)
+    figure.update_layout(
+        dragmode="select", newselection={"line": {"color": GREY}}, margin={"l": 16, "r": 16, "b": 24, "t": 96}
+    )
+    figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, mirror=True)
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, showline=True, linecolor=GREY, mirror=True)
+    return figure
+
+
+def _title(part: pd.DataFrame, name: str) -> str:
+    if part.empty:
+        return f"{escape(name)}: no map"
+    trust = part["trustworthiness"].dropna()
+    quality = f"trustworthiness {trust.iloc[0]:.2f}" if len(trust) else "trustworthiness not known"
+    return f"<b>{escape(name)}</b><br><span style='font-size:0.8em'>{len(part)} items, {quality}</span>"
+
+
+def _add_points(
+    figure: go.Figure, part: pd.DataFrame, split: str, look: Look, dim: bool, cell: dict[str, int], legend: bool
+) -> None:
+    import plotly.graph_objects as go
+
+    forget = split == "forget"
+    colour = look.colour if forget else GREY
+    figure.add_trace(
+        go.Scattergl(
+            x=part["x"].to_numpy("float32"),
+            y=part["y"].to_numpy("float32"),
+            mode="markers",
+            name=split,
+            legendgroup=split,
+            showlegend=legend,
+            customdata=part["item"].to_numpy(),
+            marker={
+                "symbol": SPLIT_LOOKS[split].symbol,
+                "size": 8 if forget else 6,
+                "color": faded(colour, 0.3 if dim else (0.9 if forget else 0.55)),
+                "line": {"width": 1, "color": faded(colour, 0.3 if dim else 0.7)},
+            },
+            **_texts(part),
+        ),
+        **cell,
+    )
+
+
+def _add_rings(figure: go.Figure, part: pd.DataFrame, ink: str, cell: dict[str, int]) -> None:
+    import plotly.graph_objects as go
+
+    if part.empty:
+        return
+    few = len(part) <= FEW
+    figure.add_trace(
+        go.Scattergl(
+            x=part["x"].to_numpy("float32"),
+            y=part["y"].to_numpy("float32"),
+            mode="markers",
+            name="picked",
+            showlegend=False,
+            customdata=part["item"].to_numpy(),
+            marker={
+                "symbol": "circle-open",
+                "size": 14 if few else 10,
+                "color": ink,
+                "line": {"width": 2.5 if few else 1.2, "color": ink},
+            },
+            **_texts(part),
+        ),
+        **cell,
+    )
+
+
+def _texts(part: pd.DataFrame) -> dict[str, Any]:
+    if len(part) > MAX_TEXTS:
+        return {"hovertemplate": "%{customdata}<extra></extra>"}
+    texts = [
+        f"<b>{_cut(row['prompt'])}</b><br>{_cut(row['answer'])}<br>{_cut(row['entity'])}, {escape(row['split'])}"
+        for row in part.to_dict("records")
+    ]
+    return {"text": texts, "hovertemplate": "%{text}<extra></extra>"}
+
+
+def _cut(text: object) -> str:
+    """Cut first, escape then: an entity cut in half would be shown as rubbish."""
+    plain = str(text)
+    return escape(plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…")

@@ -1,0 +1,241 @@
+"""A run on disk: `case.json`, `findings/<candidate>/<id>.json` + `.parquet`, `log.jsonl` and, last, `manifest.json`.
+
+A finding's JSON is written after its tables, the manifest after everything: what can be read is complete. Nothing is
+pickled. Reading needs pandas only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audit.cache import locked
+from audit.catalogue import CATALOGUE
+from audit.errors import StoreError
+from audit.files import storage_error, write_atomically, write_json
+from audit.progress import LOCK
+from audit.types import Chart, Estimate, Finding, Residual, Status
+
+SCHEMA = 1
+
+
+class Run:
+    """One audit of one case file: everything that was found so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What was audited: name, subjects with fingerprints, corpora with digests, settings, versions."""
+        try:
+            plan = json.loads((self.path / "case.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.path} is not a run folder: it holds no case.json.") from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path / 'case.json'} cannot be read: {error}.") from error
+        if plan.get("schema") != SCHEMA:
+            raise StoreError(f"{self.path} was written in format {plan.get('schema')}; this version reads {SCHEMA}.")
+        return dict(plan)
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return str(self.plan["name"])
+
+    @property
+    def candidates(self) -> list[str]:
+        """Names of the candidates, in the order of the case file."""
+        return [subject["name"] for subject in self.plan["candidates"]]
+
+    @property
+    def ids(self) -> list[str]:
+        """Evidence ids that this run asks for, in the order of the catalogue."""
+        return list(self.plan["evidence"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run was finished: the manifest is written last."""
+        return (self.path / "manifest.json").exists()
+
+    def finding(self, candidate: str, id: str) -> Finding | None:
+        """One finding with its tables, or None when there is none yet; StoreError when it is damaged."""
+        path = self._stem(candidate, id)
+        try:
+            data = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}.json cannot be read: {error}.") from error
+        return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
+
+    def findings(self, candidate: str) -> list[Finding]:
+        """What is known of a candidate, in the order of the catalogue."""
+        if candidate not in self.candidates:
+            raise StoreError(f'{self.path} has no candidate "{candidate}". Known: {", ".join(self.candidates)}.')
+        found = (self.finding(candidate, id) for id in CATALOGUE)
+        return [finding for finding in found if finding is not None]
+
+    def key(self, candidate: str, id: str) -> str | None:
+        """What a stored finding was computed from, or None when it must be computed (absent or failed)."""
+        path = self._stem(candidate, id)
+        try:
+            data = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return None if data["status"] == Status.FAILED else data["provenance"].get("key")
+
+    def put(self, candidate: str, finding: Finding) -> None:
+        """Store a finding, tables first; StoreError when the disk is full, with what was there intact."""
+        path = self._stem(candidate, finding.id)
+        write_atomically(path.with_name(path.name + ".parquet"), lambda p: _parquet(finding.table, p))
+        write_atomically(path.with_name(path.name + ".items.parquet"), lambda p: _parquet(finding.items, p))
+        write_json(path.with_name(path.name + ".json"), finding_json(finding))
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Start or resume: the manifest of an earlier state is taken away first."""
+        (self.path / "manifest.json").unlink(missing_ok=True)
+        write_json(self.path / "case.json", {"schema": SCHEMA, **plan})
+        self.__dict__.pop("plan", None)
+
+    def write_manifest(self, facts: Mapping[str, Any]) -> None:
+        """Finish: the digest of every file of the run."""
+        files = {
+            str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and (path.name == "case.json" or "findings" in path.relative_to(self.path).parts)
+        }
+        write_json(self.path / "manifest.json", {"schema": SCHEMA, **facts, "files": files})
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append one line to the run's log."""
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts}, ensure_ascii=False)
+        try:
+            with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise storage_error(error, self.path / "log.jsonl") from error
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the only process that writes this run; raises StoreError when another one does."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with locked(self.path / LOCK, wait=False):
+                yield
+        except BlockingIOError as error:
+            raise StoreError(
+                f"Another process is writing {self.path}: wait for it, cancel it, or give --out."
+            ) from error
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+
+    def _stem(self, candidate: str, id: str) -> Path:
+        return self.path / "findings" / candidate / id
+
+    def _table(self, path: Path, suffix: str) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(path.with_name(path.name + suffix))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}{suffix} cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as a list shows it."""
+
+    path: Path
+    name: str
+    complete: bool
+    modified: float
+
+
+def open_run(path: Path | str) -> Run:
+    """A run that exists; StoreError when the folder is not one."""
+    run = Run(Path(path))
+    _ = run.plan
+    return run
+
+
+def list_runs(root: Path | str) -> list[RunInfo]:
+    """The runs right below a folder (or the folder itself), the newest first; unreadable ones are left out."""
+    root = Path(root)
+    found = []
+    for path in [root, *(root.iterdir() if root.is_dir() else [])]:
+        if (path / "case.json").is_file():
+            try:
+                run = open_run(path)
+                found.append(RunInfo(path, run.name, run.complete, (path / "case.json").stat().st_mtime))
+            except (StoreError, OSError, KeyError):
+                continue
+    return sorted(found, key=lambda info: -info.modified)
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Everything of a finding but its tables, as JSON can hold it."""
+
+    def plain(value: Any) -> Any:
+        return None if value is None else asdict(value)
+
+    return {
+        "id": finding.id,
+        "place": finding.place,
+        "status": str(finding.status),
+        "reason": finding.reason,
+        "note": finding.note,
+        "null": finding.null,
+        "settings": dict(finding.settings),
+        "residual": plain(finding.residual),
+        "candidate": _estimate(finding.candidate),
+        "original": _estimate(finding.original),
+        "reference": _estimate(finding.reference),
+        "chart": plain(finding.chart),
+        "seconds": round(finding.seconds, 3),
+        "provenance": dict(finding.provenance),
+    }
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {**asdict(estimate), "null": estimate.null if math.isfinite(estimate.null) else None}
+
+
+def _finding(data: Mapping[str, Any], table: pd.DataFrame, items: pd.DataFrame) -> Finding:
+    def estimate(name: str) -> Estimate | None:
+        return Estimate(**data[name]) if data[name] else None
+
+    residual = data["residual"]
+    chart: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["chart"].items()}
+    return Finding(
+        data["id"],
+        Status(data["status"]),
+        data["reason"],
+        data["settings"],
+        table,
+        items,
+        Chart(**chart),
+        estimate("original"),
+        estimate("candidate"),
+        estimate("reference"),
+        Residual(**{**residual, "quantiles": tuple(residual["quantiles"])}) if residual else None,
+        data["seconds"],
+        data["provenance"],
+        data["place"],
+        data["null"],
+        data["note"],
+    )
+
+
+def _parquet(table: pd.DataFrame, path: Path) -> None:
+    table.to_parquet(path, index=False)

@@ -1,0 +1,118 @@
+"""Everything that is wrong with a subject, or between two, found before a model is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audit.errors import SubjectError
+from audit.subjects.adapter import base_of, check_base
+from audit.subjects.files import folder_of, is_adapter, read_object
+from audit.subjects.fingerprint import scan_folder, tokenizer_folder
+from audit.subjects.settings import loader_settings
+from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
+from audit.types import SubjectSpec
+
+ARCHITECTURE = (
+    "model_type", "architectures", "hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer",
+    "num_attention_heads", "n_head", "num_key_value_heads", "head_dim", "intermediate_size", "ffn_dim",
+    "num_experts", "num_local_experts",
+)  # fmt: skip
+"""Keys of a config that two subjects must share for their layers to be compared."""
+
+
+def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless both are sound and have the same architecture, vocabulary and tokenizer."""
+    check_subject(original)
+    check_subject(candidate)
+    mine, other = model_folder(candidate), model_folder(original)
+    if mine == other and tokenizer_folder(candidate) == tokenizer_folder(original):
+        return
+    _same_architecture(candidate.name, _config(mine, candidate.name), original.name, _config(other, original.name))
+    _same_tokenizer(candidate, original)
+
+
+def check_subject(spec: SubjectSpec) -> None:
+    """Raise SubjectError when a subject's files are missing, broken, unsafe or not finite.
+
+    Checked: settings, config, own code, safetensors, NaN and infinity in every tensor, tokenizer, an adapter's base.
+    """
+    loader_settings(spec)
+    folder = folder_of(spec)
+    if is_adapter(folder):
+        if any(folder.glob("model*.safetensors")):
+            raise SubjectError(
+                f"{spec.name}: {folder} holds a model and an adapter at once; put them into folders of their own."
+            )
+        check_base(spec)
+        check_subject(base_of(spec, folder))
+    else:
+        _check_config(folder, spec.name)
+    for name, found in scan_folder(spec).items():
+        if found.fault:
+            raise SubjectError(
+                f"{spec.name}: the tensor {name} holds {found.fault}, so the model computes nothing that can be "
+                "audited; training most likely diverged. Use an earlier checkpoint."
+            )
+    tokens = tokenizer_folder(spec)
+    tokenizer_digest(tokens, spec.name)
+    _no_own_code(tokens / "tokenizer_config.json", spec.name)
+
+
+def model_folder(spec: SubjectSpec) -> Path:
+    """The folder with the config of the whole model: a checkpoint's own, an adapter's base's."""
+    folder = folder_of(spec)
+    return folder_of(base_of(spec, folder)) if is_adapter(folder) else folder
+
+
+def _check_config(folder: Path, name: str) -> None:
+    config = read_object(folder / "config.json", name)
+    _no_own_code(folder / "config.json", name)
+    if "model_type" not in config:
+        raise SubjectError(
+            f"{name}: {folder / 'config.json'} names no model_type; save the model with save_pretrained."
+        )
+    if "transformers_weights" in config:
+        raise SubjectError(
+            f"{name}: {folder / 'config.json'} sends the loader to other weights (transformers_weights); save the "
+            "model again with save_pretrained."
+        )
+
+
+def _no_own_code(path: Path, name: str) -> None:
+    if path.is_file() and "auto_map" in read_object(path, name):
+        raise SubjectError(
+            f"{name}: {path} asks to run Python code that comes with the model (auto_map), which is never done here. "
+            "Use a model whose architecture the transformers library has itself."
+        )
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    config = read_object(folder / "config.json", name)
+    return {**config, **(config["text_config"] if isinstance(config.get("text_config"), dict) else {})}
+
+
+def _same_architecture(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:
+    if mine.get("vocab_size") != other.get("vocab_size"):
+        raise SubjectError(
+            f"{name} has a vocabulary of {mine.get('vocab_size')} tokens, {other_name} one of "
+            f"{other.get('vocab_size')}; their outputs cannot be compared. Save the candidate without added tokens."
+        )
+    for key in ARCHITECTURE:
+        if mine.get(key) != other.get(key):
+            raise SubjectError(
+                f"{name} is of another architecture than {other_name}: {key} is {mine.get(key)} instead of "
+                f"{other.get(key)}. A candidate must be an unlearned copy of the original."
+            )
+
+
+def _same_tokenizer(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    mine, other = tokenizer_folder(candidate), tokenizer_folder(original)
+    if tokenizer_digest(mine, candidate.name) == tokenizer_digest(other, original.name):
+        return
+    found = difference(load_tokenizer(mine, candidate.name), load_tokenizer(other, original.name))
+    if found:
+        raise SubjectError(
+            f"The tokenizer of {candidate.name} maps differently from that of {original.name}: {found}. Save the "
+            "original's tokenizer beside the candidate."
+        )

@@ -1,0 +1,88 @@
+"""The hashes that name a subject, from the files alone: no model is built, and memory stays at a few MiB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.subjects.adapter import adapter_config, base_of
+from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
+from audit.subjects.settings import loader_settings
+from audit.subjects.tokens import has_tokenizer, tokenizer_digest
+from audit.subjects.weights import Scanned, scan
+from audit.types import SubjectSpec, digest_of
+
+COSMETIC = frozenset(
+    {
+        "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype",
+        "_from_model_config", "use_cache", "output_attentions", "output_hidden_states", "return_dict",
+        "base_model_name_or_path", "inference_mode", "task_type", "auto_mapping", "peft_version",
+    }
+)  # fmt: skip
+"""Keys of a model's or an adapter's config that do not change what it computes."""
+ADAPTER_PREFIX = "adapter: "
+"""In front of the names of an adapter's own tensors."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What names a subject: one hash over everything, and its parts."""
+
+    id: str
+    """Hex; the same for the same weights, config, tokenizer and number format, wherever the folder is."""
+    tensors: Mapping[str, str]
+    """Tensor name → hash of format, shape and bytes; an adapter's own tensors begin with `ADAPTER_PREFIX`."""
+    config: Mapping[str, Any]
+    """What the config says that changes what the model computes."""
+    tokenizer: str
+    """Hash of the tokenizer's files."""
+
+
+def fingerprint(spec: SubjectSpec) -> Fingerprint:
+    """The fingerprint of a checkpoint, or of an adapter with its base; SubjectError when a file is missing or broken.
+
+    Files that did not change since they were last read in this process are not read again.
+    """
+    folder = folder_of(spec)
+    tensors = {name: found.digest for name, found in scan_folder(spec).items()}
+    config = config_of(folder, spec.name) if not is_adapter(folder) else {}
+    tokens = tokenizer_folder(spec)
+    if is_adapter(folder):
+        base = fingerprint(base_of(spec, folder))
+        tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
+        config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
+    tokenizer = tokenizer_digest(tokens, spec.name)
+    id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
+    return Fingerprint(id, tensors, config, tokenizer)
+
+
+def scan_folder(spec: SubjectSpec) -> dict[str, Scanned]:
+    """Hash and fault of every tensor in a subject's own folder (of an adapter: its own tensors, not its base's)."""
+    folder = folder_of(spec)
+    found: dict[str, Scanned] = {}
+    for path in weight_files(folder, spec):
+        found.update(scan(path))
+    return found
+
+
+def config_of(folder: Path, name: str) -> dict[str, Any]:
+    """What changes the computation: the model's config without its cosmetic keys, and how it generates."""
+    config = _essential(read_object(folder / "config.json", name))
+    generation = folder / "generation_config.json"
+    if generation.is_file():
+        config["generation"] = _essential(read_object(generation, name))
+    return config
+
+
+def tokenizer_folder(spec: SubjectSpec) -> Path:
+    """The folder of a subject's tokenizer: its own, or the base's for an adapter that brings none."""
+    folder = folder_of(spec)
+    if is_adapter(folder) and not has_tokenizer(folder):
+        return folder_of(base_of(spec, folder))
+    return folder
+
+
+def _essential(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: config[key] for key in sorted(config) if key not in COSMETIC}

@@ -1,0 +1,164 @@
+"""The one door to a model: spec → Subject, and back to free memory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from audit.errors import CaseError, MissingDependency
+from audit.subjects.adapter import base_of, merge_adapter
+from audit.subjects.checkpoint import load_checkpoint
+from audit.subjects.files import folder_of, is_adapter
+from audit.subjects.fingerprint import Fingerprint, fingerprint, scan_folder, tokenizer_folder
+from audit.subjects.settings import loader_settings
+from audit.subjects.tokens import load_tokenizer
+from audit.types import SubjectSpec
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Quantize = Literal["int8", "nf4"]
+
+
+@dataclass
+class Subject:
+    """A loaded model in evaluation mode, whose weights ask for no gradient until someone turns that on."""
+
+    spec: SubjectSpec
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    dtype: str
+    fingerprint: Fingerprint
+
+
+def resolve_device(device: str) -> str:
+    """ "auto", "cpu", "cuda" or "cuda:N" → "cpu", "cuda" or "cuda:N"; CaseError for a device that is not there."""
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if gpus else "cpu"
+    if device == "cpu":
+        return "cpu"
+    match = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    if match is None:
+        raise CaseError(f'Unknown device "{device}"; expected auto, cpu, cuda or cuda:N.')
+    if not gpus:
+        raise CaseError(f'There is no GPU for device "{device}" that PyTorch can use here; choose cpu or auto.')
+    if match[1] and int(match[1]) >= gpus:
+        raise CaseError(f'There is no device "{device}"; the GPUs here are cuda:0 to cuda:{gpus - 1}.')
+    return device
+
+
+def number_format(spec: SubjectSpec, device: str) -> str:
+    """The number format that a subject is loaded in on a resolved device.
+
+    An adapter is float32 everywhere unless its settings say otherwise: added to 16-bit weights, a small change would be
+    rounded away.
+    """
+    default = "float32" if device == "cpu" or is_adapter(folder_of(spec)) else "bfloat16"
+    return loader_settings(spec).dtype or default
+
+
+def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None = None) -> Subject:
+    """Check and load a subject; several GPUs share one model when the device is "auto" or "cuda".
+
+    Raises SubjectError for anything wrong with it, CaseError for an unknown device, MissingDependency when
+    quantisation is asked for and bitsandbytes is not installed.
+    """
+    import torch
+
+    from audit.subjects.checks import check_subject
+
+    device = resolve_device(device)
+    check_subject(spec)
+    folder, dtype = folder_of(spec), number_format(spec, device)
+    with quiet():
+        if is_adapter(folder):
+            model = _adapted(spec, folder, dtype, device, quantize)
+        else:
+            how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype)}
+            model = load_checkpoint(spec, folder, dtype=dtype, **how)
+        tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
+    model.eval()
+    model.requires_grad_(False)
+    where = torch.device(model.get_input_embeddings().weight.device)
+    return Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec))
+
+
+def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:
+    """Base and adapter merged in float32; to be quantised, the merged model takes the way over a temporary folder."""
+    import torch
+
+    base = base_of(spec, folder)
+    where = _device_map(device if quantize is None else "cpu")
+    plain = load_checkpoint(base, folder_of(base), dtype="float32", device_map=where)
+    merged = merge_adapter(plain, folder, scan_folder(spec).keys(), spec.name)
+    if quantize is None:
+        return merged.to(getattr(torch, dtype))  # type: ignore[arg-type]
+    how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype)}
+    with tempfile.TemporaryDirectory(prefix="palimpsest-") as place:
+        merged.save_pretrained(place)
+        del plain, merged
+        return load_checkpoint(spec, Path(place), dtype=dtype, **how)
+
+
+def _device_map(device: str) -> Any:
+    import torch
+
+    if device == "cuda":
+        return "auto" if torch.cuda.device_count() > 1 else {"": "cuda:0"}
+    return {"": device}
+
+
+def _quantization(quantize: Quantize | None, dtype: str) -> Any:
+    if quantize is None:
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    try:
+        import bitsandbytes  # noqa: F401
+
+        # It says at every product that int8 works on 16-bit activations, which is how the method is defined.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    except ImportError as error:
+        raise MissingDependency("Quantisation needs bitsandbytes: pip install bitsandbytes.") from error
+    if quantize == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of the model library while a model is loaded: a job has its own."""
+    from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bar()
+
+
+def release(subject: Subject) -> None:
+    """Give a subject's memory back; it cannot be used afterwards."""
+    import torch
+
+    subject.model = subject.tokenizer = None  # type: ignore[assignment]
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,46 @@
+"""What a subject's entry in the case file may say besides its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from audit.errors import SubjectError, suggest
+from audit.types import SubjectSpec
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """The loader's settings of one subject."""
+
+    base: str | None = None
+    """Path or hub id of the model that an adapter sits on."""
+    allow_pickle: bool = False
+    """Read a `.bin` or `.pt` file, with `weights_only=True`, where no safetensors file is there."""
+    dtype: str | None = None
+    """Number format of the loaded weights; the default is float32 on a CPU and bfloat16 on a GPU."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+
+def loader_settings(spec: SubjectSpec) -> LoaderSettings:
+    """The checked settings of a subject; raises SubjectError for an unknown one or one of another type."""
+    return settings_from(spec.settings, spec.name)
+
+
+def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
+    """Checked settings from plain data; `name` is the subject's, for the message."""
+    known = [field.name for field in fields(LoaderSettings)]
+    for key, value in values.items():
+        if key not in known:
+            raise SubjectError(f'Subject "{name}" has no setting "{key}".{suggest(key, known)}')
+        expected = "true or false" if key == "allow_pickle" else "a text"
+        if not isinstance(value, bool if key == "allow_pickle" else str) or value == "":
+            raise SubjectError(f'Setting "{key}" of subject "{name}" is {value!r}; expected {expected}.')
+    dtype = values.get("dtype")
+    if dtype is not None and dtype not in DTYPES:
+        raise SubjectError(f'Setting "dtype" of subject "{name}" is "{dtype}".{suggest(dtype, DTYPES)}')
+    return LoaderSettings(**values)

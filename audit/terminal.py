@@ -1,0 +1,142 @@
+"""What the command line prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from audit.catalogue import CATALOGUE, evidence_class
+from audit.policy import KNOWLEDGE, Judgement, Policy, Rung, judge, load_policy
+from audit.types import Finding, Residual, Status, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from audit.progress import Progress
+    from audit.store import Run
+
+VERDICT_WORDS = {
+    Verdict.PRESENT: "present",
+    Verdict.SUPPRESSED: "suppressed",
+    Verdict.NO_TRACE: "no trace found by this audit",
+    Verdict.INCONCLUSIVE: "inconclusive",
+}
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 160  # a log or a pipe has no width; eighty columns would break every table
+    return console
+
+
+def say(text: str) -> None:
+    """Print a line; the text is never read as markup."""
+    _console().print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error."""
+    _console(stderr=True).print(text, markup=False)
+
+
+def words(judgement: Judgement) -> str:
+    """Verdict, utility and the reason on one line."""
+    return f"{VERDICT_WORDS[judgement.verdict]}, utility {judgement.utility}. {judgement.sentence}"
+
+
+def verdicts(run: Run, policy: Policy | None = None) -> None:
+    """The ladder of every candidate."""
+    from rich.table import Table
+
+    policy = policy or load_policy()
+    table = Table(title=run.name, title_justify="left")
+    for column in ("candidate", *KNOWLEDGE, "utility", "verdict", "why"):
+        table.add_column(column, no_wrap=column != "why")
+    for name in run.candidates:
+        judgement = judge(policy, run.findings(name))
+        rungs = [_rung(judgement.rungs[place]) for place in KNOWLEDGE]
+        table.add_row(name, *rungs, str(judgement.utility), VERDICT_WORDS[judgement.verdict], judgement.sentence)
+    _console().print(table)
+    if not run.complete:
+        say("This run is not complete: what is missing counts as not examined.")
+
+
+def findings(run: Run) -> None:
+    """Every finding of every candidate, with its interval or the reason why there is none."""
+    from rich.table import Table
+
+    for name in run.candidates:
+        table = Table(title=name, title_justify="left")
+        for column in ("evidence", "place", "status", "residual", "original", "candidate", "null", "n", "reason"):
+            table.add_column(column, overflow="fold")
+        for finding in run.findings(name):
+            table.add_row(*_row(finding))
+        _console().print(table)
+
+
+def methods() -> None:
+    """The catalogue as a table."""
+    from rich.table import Table
+
+    table = Table(show_lines=True)
+    for column in ("id", "place", "asks", "cannot see", "source"):
+        table.add_column(column, overflow="fold")
+    for id in CATALOGUE:
+        cls = evidence_class(id)
+        table.add_row(id, cls.place, cls.question, cls.blind_to, cls.source)
+    _console().print(table)
+
+
+def _rung(rung: Rung) -> str:
+    mark = {"found": "!", "clear": "-", "unclear": "?", "unexamined": "n/a"}[rung.state]
+    return f"{mark} {residual_text(rung.residual)}" if rung.residual else mark
+
+
+def residual_text(residual: Residual | None) -> str:
+    """A residual with its interval, as shares of what the original held."""
+    return "" if residual is None else f"{residual.value:.2f} ({residual.low:.2f} to {residual.high:.2f})"
+
+
+def _row(finding: Finding) -> list[str]:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    original, candidate = finding.original, finding.candidate
+    return [
+        finding.id,
+        finding.place,
+        str(finding.status).replace("_", " "),
+        residual_text(finding.residual),
+        number(original.value if original else None),
+        number(candidate.value if candidate else None),
+        f"{number(candidate.null)} ({finding.null})" if candidate else "",
+        str(candidate.n) if candidate else "",
+        finding.reason if finding.status is not Status.MEASURED else "",
+    ]
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on standard error that takes a fraction and a message."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=_console(stderr=True)) as display:
+        task = display.add_task("", total=1.0)
+        yield lambda fraction, message: display.update(task, completed=fraction, description=message)
+
+
+@contextmanager
+def following() -> Iterator[Callable[[Progress], None]]:
+    """A progress bar that follows a run."""
+    with bar() as update:
+        yield lambda progress: update(progress.fraction, f"{progress.subject} {progress.evidence} {progress.message}")

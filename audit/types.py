@@ -1,0 +1,256 @@
+"""The nouns of Palimpsest: item, corpus, subject, case, evidence, finding, verdict.
+
+Standard library, numpy and pandas only, so that a page or a script can read findings without loading a model library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from audit.bench import Bench
+
+Split = Literal["forget", "retain", "holdout"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Role = Literal["original", "candidate", "reference"]
+ROLES: tuple[Role, ...] = get_args(Role)
+Place = Literal["said", "stored", "recoverable", "utility"]
+PLACES: tuple[Place, ...] = get_args(Place)
+
+
+class Access(StrEnum):
+    """How deep an evidence must look into a subject."""
+
+    TEXT = "text"
+    LOGITS = "logits"
+    HIDDEN = "hidden states"
+    WEIGHTS = "weights"
+
+
+class Status(StrEnum):
+    """Whether a finding holds a number, and if not, why not."""
+
+    MEASURED = "measured"
+    NOT_APPLICABLE = "not_applicable"
+    NOT_IDENTIFIABLE = "not_identifiable"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What a policy concludes about a candidate's knowledge."""
+
+    PRESENT = "present"
+    SUPPRESSED = "suppressed"
+    NO_TRACE = "no_trace"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Utility(StrEnum):
+    """What a policy concludes about everything that was to be kept."""
+
+    KEPT = "kept"
+    DAMAGED = "damaged"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One fact: a prompt and the answer that was to be forgotten, kept, or never seen."""
+
+    id: str
+    """`<split>:<index>`, the key that joins every table."""
+    prompt: str
+    answer: str
+    paraphrases: tuple[str, ...] = ()
+    paraphrased_answer: str | None = None
+    wrong_answers: tuple[str, ...] = ()
+    entity: str | None = None
+    attribute: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The items of one split, in file order."""
+
+    split: Split
+    items: tuple[Item, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def entities(self) -> list[str]:
+        """The entity of each item; an item without one is its own entity."""
+        return [item.entity or item.id for item in self.items]
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that a measurement could depend on."""
+        rows = [[getattr(item, name) for name in item.__dataclass_fields__] for item in self.items]
+        return digest_of([self.split, rows])
+
+
+@dataclass(frozen=True)
+class SubjectSpec:
+    """How to find and load one model; `name` is what people read."""
+
+    name: str
+    role: Role
+    path: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One candidate with its original, reference and corpora."""
+
+    name: str
+    seed: int
+    original: SubjectSpec
+    candidate: SubjectSpec
+    reference: SubjectSpec | None
+    corpora: Mapping[Split, Corpus]
+    template: str = "plain"
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that are filled, in the order in which every table shows them."""
+        return tuple(role for role in ROLES if getattr(self, role) is not None)
+
+    def subject(self, role: Role) -> SubjectSpec:
+        """The subject in a role; KeyError when the case has none."""
+        spec = getattr(self, role)
+        if spec is None:
+            raise KeyError(role)
+        return spec  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, the null it is read against, and the number of entities behind it."""
+
+    value: float
+    low: float
+    high: float
+    null: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(x) for x in (self.value, self.low, self.high)):
+            raise ValueError(f"an estimate must be finite, found {self}")
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What is left on the scale 1 = as in the original, 0 = as if never learned."""
+
+    value: float
+    low: float
+    high: float
+    quantiles: tuple[float, ...] = ()
+    """Quantiles of the bootstrap distribution at `stats.GRID`; a policy of any limit reads its p-value from them."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plot as data: which columns go where; `audit.figures` draws it."""
+
+    kind: Literal["line", "bar", "scatter", "heat"]
+    x: str
+    y: str
+    color: str = "subject"
+    low: str | None = None
+    high: str | None = None
+    null: str | None = None
+    """Column that holds chance or another null, drawn as a dotted line."""
+    facet: str | None = None
+    hover: tuple[str, ...] = ()
+    x_title: str = ""
+    y_title: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an evidence returns: the table people read, and the panel that the statistics are made from."""
+
+    rows: Sequence[tuple[Any, ...]]
+    panel: Any
+    """`audit.stats.Panel`."""
+    note: str = ""
+    """One sentence that the page shows above the table: what was found, in words."""
+
+
+class Evidence(Protocol):
+    """One question put to a case; fields are settings, class variables describe it, `measure` answers."""
+
+    title: ClassVar[str]
+    question: ClassVar[str]
+    blind_to: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    place: ClassVar[Place]
+    needs: ClassVar[frozenset[Access]]
+    row: ClassVar[type]
+    chart: ClassVar[Chart]
+    cost: ClassVar[float]
+    """Rough work for one subject in units of one forward pass over the corpora; only for estimates of time."""
+
+    def measure(self, bench: Bench) -> Reading:
+        """Answer the question; raises NotApplicable or NotIdentifiable when there is no number."""
+        ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A stored, self-describing answer."""
+
+    id: str
+    status: Status
+    reason: str
+    settings: Mapping[str, Any]
+    table: pd.DataFrame
+    items: pd.DataFrame
+    """Per-item scores of every subject, columns of `stats.ITEM_COLUMNS`; empty where the evidence is not per item."""
+    chart: Chart
+    original: Estimate | None
+    candidate: Estimate | None
+    reference: Estimate | None
+    residual: Residual | None
+    seconds: float
+    provenance: Mapping[str, Any]
+    place: Place = "stored"
+    null: str = ""
+    """Which null the numbers are read against: reference, holdout or chance."""
+    note: str = ""
+
+
+def digest_of(value: Any) -> str:
+    """A short, stable hash of anything that JSON can hold."""
+    text = json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"cannot hash a {type(value).__name__}")

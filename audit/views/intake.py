@@ -1,0 +1,176 @@
+"""A new audit as a form holds it: checked field by field, then as a whole, before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit._casepaths import below, place
+from audit.casefile import AuditPlan, check_name, read_plan, write_plan
+from audit.corpora.files import READERS
+from audit.errors import AuditError, CaseError
+from audit.subjects.adapter import base_of
+from audit.subjects.files import HUB, is_adapter
+from audit.types import SPLITS, SubjectSpec
+
+REQUIRED = ("forget", "retain")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What somebody typed."""
+
+    name: str
+    original: str
+    reference: str
+    candidates: tuple[tuple[str, str], ...]
+    """Name and path of each."""
+    corpora: Mapping[str, str]
+    seed: int = 0
+    template: str = "plain"
+    only: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was typed yet."""
+        return not any([self.original, self.reference, self.candidates, *self.corpora.values()])
+
+
+def problems(draft: Draft, root: Path) -> list[str]:
+    """One sentence for each field that is wrong; every path must lie below `root`."""
+    found: list[str] = []
+
+    def attempt(check: Any, *arguments: Any) -> None:
+        try:
+            check(*arguments)
+        except AuditError as error:
+            found.append(str(error))
+
+    if not draft.name.strip():
+        found.append("The audit has no name; give it one that says what is audited.")
+    attempt(_model, draft.original, "The original", root)
+    if draft.reference:
+        attempt(_model, draft.reference, "The reference", root)
+    if not draft.candidates:
+        found.append("There is no candidate; give at least one, with a name and a path.")
+    seen: dict[str, str] = {}
+    for number, (name, path) in enumerate(draft.candidates, start=1):
+        attempt(check_name, name, dict(seen))
+        seen[name.casefold()] = name
+        attempt(_model, path, f"Candidate {name or number}", root)
+    for split in SPLITS:
+        if draft.corpora.get(split) or split in REQUIRED:
+            attempt(_corpus, draft.corpora.get(split, ""), split, root)
+    return found
+
+
+def _model(path: str, what: str, root: Path) -> None:
+    if not path.strip():
+        raise CaseError(f"{what} has no path; give a folder below {root} with config.json and safetensors files.")
+    if not path.strip().startswith(HUB):
+        found = below(root, root, path.strip(), what)
+        if not found.exists():
+            raise CaseError(f"{what} is not there: looked for {found}. A hub id is written as hub:owner/name.")
+    place(path.strip(), what, root, root)
+
+
+def _corpus(path: str, split: str, root: Path) -> None:
+    what = f"The {split} corpus"
+    if not path.strip():
+        raise CaseError(f"{what} has no path; give a file below {root}: {', '.join(READERS)}.")
+    if path.strip().startswith(HUB):
+        return
+    found = below(root, root, path.strip(), what)
+    if not found.exists():
+        raise CaseError(f"{what} is not there: looked for {found}.")
+
+
+def case_data(draft: Draft, root: Path) -> dict[str, Any]:
+    """The draft as the data of a case file, its paths absolute; call `problems` first."""
+
+    def model(path: str, what: str) -> dict[str, str]:
+        return {"path": place(path.strip(), what, root, root)}
+
+    subjects: dict[str, Any] = {"original": model(draft.original, "The original")}
+    if draft.reference:
+        subjects["reference"] = model(draft.reference, "The reference")
+    subjects["candidates"] = [{"name": name, **model(path, name)} for name, path in draft.candidates]
+    corpora = {split: _file(path.strip(), split, root) for split, path in draft.corpora.items() if path.strip()}
+    data: dict[str, Any] = {
+        "name": draft.name.strip(),
+        "seed": draft.seed,
+        "template": draft.template,
+        "subjects": subjects,
+        "corpora": corpora,
+    }
+    evidence: dict[str, Any] = {id: dict(values) for id, values in draft.settings.items() if values}
+    if draft.only:
+        evidence["only"] = list(draft.only)
+    return {**data, "evidence": evidence} if evidence else data
+
+
+def _file(path: str, split: str, root: Path) -> str:
+    return path if path.startswith(HUB) else str(below(root, root, path, f"The {split} corpus"))
+
+
+def plan_of(draft: Draft, root: Path) -> AuditPlan:
+    """The draft read as a case file would be; raises CaseError and CorpusError with a sentence.
+
+    The file itself lies outside of `root`, so what it names is checked here, the bases of adapters too.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "case.toml"
+        write_plan(path, case_data(draft, root))
+        plan = read_plan(path)
+    for spec in subjects_of(plan):
+        place(spec.path, f"The model of {spec.name}", root, root)
+        if is_adapter(Path(spec.path)):
+            place(base_of(spec, Path(spec.path)).path, f"The base that the adapter of {spec.name} names", root, root)
+    return plan
+
+
+def subjects_of(plan: AuditPlan) -> list[SubjectSpec]:
+    """Original, reference where there is one, and the candidates."""
+    return [plan.original, *([plan.reference] if plan.reference else []), *plan.candidates]
+
+
+def in_words(plan: AuditPlan) -> str:
+    """Who will be asked what, for a last look before the run."""
+    names = ", ".join(candidate.name for candidate in plan.candidates)
+    corpora = "; ".join(
+        f"{split}: {len(corpus)} items of {len(set(corpus.entities))} entities"
+        for split, corpus in plan.corpora.items()
+    )
+    control = "with a reference" if plan.reference else "without a reference"
+    return f"“{plan.name}”, {control}. Candidates: {names}. {corpora[:1].upper()}{corpora[1:]}."
+
+
+def pair_problems(plan: AuditPlan) -> list[str]:
+    """What keeps a subject from being compared with the original, a sentence each; reads the models' files."""
+    from audit.subjects.checks import check_pair
+
+    found: dict[str, None] = {}
+    for spec in subjects_of(plan)[1:]:
+        try:
+            check_pair(spec, plan.original)
+        except AuditError as error:
+            found[str(error)] = None
+    return list(found)
+
+
+def stamps(plan: AuditPlan) -> tuple[int, ...]:
+    """When the files of the models were changed last, in ns: what a check of them depends on."""
+    folders = [Path(spec.path) for spec in subjects_of(plan)]
+    return tuple(max((f.stat().st_mtime_ns for f in folder.glob("*")), default=0) for folder in folders)
+
+
+def folder_for(name: str, runs: Path) -> Path:
+    """A run folder that does not exist yet, called like the audit."""
+    slug = re.sub(r"[^\w-]+", "-", name.strip().lower()).strip("-")[:48] or "audit"
+    candidates = (runs / (slug if number == 1 else f"{slug}-{number}") for number in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())

@@ -1,0 +1,101 @@
+"""One item and everything known about it: per-item scores of every evidence and subject, joined by item id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from audit.catalogue import evidence_class
+from audit.types import Finding
+from audit.views.tables import CONTROLS, together
+
+FACTS = ["item", "entity", "attribute", "prompt", "answer"]
+SOURCES = ("behaviour.recall", "drift.map", "utility.retain")
+"""Evidence whose tables hold the texts of items."""
+SAID = "what it says"
+
+
+def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = None) -> pd.DataFrame:
+    """Long table of every per-item score, of one evidence or all: id, title, item, entity, split, subject, score."""
+    parts = []
+    ids = dict.fromkeys(id for found in findings.values() for id in found)
+    for id in [only] if only else ids:
+        seen: set[str] = set()
+        for name, found in findings.items():
+            frame = found[id].items if id in found else None
+            if frame is None or frame.empty:
+                continue
+            frame = frame[~frame["subject"].isin(seen)]
+            seen |= set(frame["subject"]) & set(CONTROLS)
+            subject = frame["subject"].where(frame["subject"] != "candidate", name)
+            parts.append(frame.assign(subject=subject, id=id, title=evidence_class(id).title))
+    columns = ["id", "title", "item", "entity", "split", "subject", "score"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def facts(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") -> pd.DataFrame:
+    """The texts of the items of a split, columns FACTS, in corpus order; empty when no table holds them."""
+    for id in SOURCES:
+        table = together({name: found.get(id) for name, found in findings.items()})
+        if {"item", "prompt", "answer", "split"} <= set(table.columns):
+            table = table[table["split"] == split].drop_duplicates("item")
+            if len(table):
+                return table.reindex(columns=FACTS).reset_index(drop=True)
+    return pd.DataFrame(columns=FACTS)
+
+
+def said(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
+    """What every subject says to every item: item, subject, said."""
+    tables = [together({n: f.get(id) for n, f in findings.items()}) for id in ("behaviour.recall", "utility.retain")]
+    frames = [t[["item", "subject", "said"]] for t in tables if {"item", "subject", "said"} <= set(t.columns)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["item", "subject", "said"])
+
+
+def by_subject(
+    findings: Mapping[str, Mapping[str, Finding]], id: str | None = None, split: str = "forget"
+) -> pd.DataFrame:
+    """One row for each item: its texts, then a column for each subject with its score in one evidence.
+
+    Without an evidence the columns hold what each subject says. A subject that was not asked has a missing value.
+    """
+    base = facts(findings, split)
+    if id is None:
+        long = said(findings).rename(columns={"said": "value"})
+    else:
+        long = scores(findings, id)
+        long = long[long["split"] == split].rename(columns={"score": "value"})
+    if long.empty:
+        return base
+    wide = long.drop_duplicates(["item", "subject"]).pivot(index="item", columns="subject", values="value")
+    order = [n for n in (CONTROLS[0], *findings, CONTROLS[1]) if n in wide.columns]
+    wide = wide[order].rename(columns={name: f"{name} (model)" for name in order if name in FACTS}).reset_index()
+    return wide if base.empty else base.merge(wide, on="item", how="left")
+
+
+def measures(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") -> dict[str, str]:
+    """The evidence that has per-item scores of a split: id to title."""
+    found: dict[str, str] = {}
+    for id in dict.fromkeys(id for each in findings.values() for id in each):
+        frames = [each[id].items for each in findings.values() if id in each]
+        if any((frame["split"] == split).any() for frame in frames):
+            found[id] = evidence_class(id).title
+    return found
+
+
+def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
+    """Everything known about one item: `facts` (texts), `said` by subject, `scores` with a row for each evidence."""
+    texts = pd.concat([facts(findings, split) for split in ("forget", "retain", "holdout")], ignore_index=True)
+    row = texts[texts["item"] == item]
+    heard = said(findings)
+    heard = heard[heard["item"] == item].drop_duplicates("subject")
+    long = scores(findings)
+    long = long[long["item"] == item].drop_duplicates(["title", "subject"])
+    order = [CONTROLS[0], *findings, CONTROLS[1]]
+    table = long.pivot(index="title", columns="subject", values="score")
+    return {
+        "facts": row.iloc[0].to_dict() if len(row) else {"item": item},
+        "said": dict(sorted(zip(heard["subject"], heard["said"], strict=True), key=lambda p: order.index(p[0]))),
+        "scores": table.reindex(list(dict.fromkeys(long["title"])))[[n for n in order if n in table.columns]],
+    }

@@ -1,0 +1,117 @@
+"""The tables of one evidence for several candidates, joined into one whose subjects are names instead of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from audit.catalogue import evidence_class
+from audit.figures.style import ORIGINAL, REFERENCE
+from audit.policy import Policy
+from audit.types import Finding, Place, Status
+from audit.views.words import STATUSES, limit_of, state_of
+
+NAMED = ("subject", "against")
+CONTROLS = (ORIGINAL, REFERENCE)
+FOREST = ["id", "column", "subject", "value", "low", "high", "state", "reason"]
+
+
+def together(found: Mapping[str, Finding | None]) -> pd.DataFrame:
+    """Stack the tables of several candidates; original and reference, which all share, are taken once.
+
+    Roles in the columns `subject` and `against` become names. Empty when no finding has rows.
+    """
+    parts: list[pd.DataFrame] = []
+    have_controls: set[str] = set()
+    for name, finding in found.items():
+        if finding is None or finding.table.empty:
+            continue
+        table = finding.table
+        if "subject" not in table:
+            parts.append(table.assign(subject=name))
+            continue
+        controls = set(CONTROLS) & set(table["subject"])
+        repeated = table["subject"].isin(controls & have_controls)
+        if "against" in table:
+            repeated &= table["against"].isin(CONTROLS)
+        parts.append(_named(table[~repeated], name))
+        have_controls |= controls
+    if not parts:
+        columns = next((list(f.table.columns) for f in found.values() if f is not None), ["subject"])
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _named(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    columns = [column for column in NAMED if column in table]
+    return table.assign(**{c: table[c].astype(str).where(table[c] != "candidate", name) for c in columns})
+
+
+def where(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """The rows whose columns hold the wanted values; a column that the table lacks excludes nothing."""
+    for column, value in wanted.items():
+        if column in table:
+            keep = table[column].isin(value) if isinstance(value, (list, tuple, set)) else table[column] == value
+            table = table[keep]
+    return table
+
+
+def values_of(table: pd.DataFrame, column: str) -> list[Any]:
+    """The values of a column in the order of their first appearance; empty when there is no such column."""
+    return list(dict.fromkeys(table[column].dropna())) if column in table else []
+
+
+def residuals(
+    findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str], policy: Policy, running: bool = False
+) -> pd.DataFrame:
+    """One row for each candidate and evidence, columns FOREST: the residual, or the status that it has instead."""
+    rows: list[tuple[Any, ...]] = []
+    for id in ids:
+        limit = limit_of(policy, id)
+        for name, found in findings.items():
+            finding = found.get(id)
+            head = (id, evidence_class(id).title, name)
+            if finding is None:
+                rows.append((*head, None, None, None, "not measured", "not yet" if running else "not in this run"))
+            elif finding.residual is None:
+                rows.append((*head, None, None, None, STATUSES[finding.status], finding.reason))
+            else:
+                residual = finding.residual
+                state = "described" if limit is None else state_of(residual, limit)
+                rows.append((*head, residual.value, residual.low, residual.high, state, finding.reason))
+    frame = pd.DataFrame(rows, columns=FOREST)
+    return frame.astype({"value": float, "low": float, "high": float})
+
+
+def unanswered(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
+    """Everything that has no number, as loudly as what has: columns candidate, evidence, status, reason."""
+    rows = [
+        (name, evidence_class(id).title, STATUSES[finding.status], finding.reason)
+        for name, found in findings.items()
+        for id, finding in found.items()
+        if finding.status is not Status.MEASURED
+    ]
+    return pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"])
+
+
+def in_place(ids: Collection[str], *places: Place) -> list[str]:
+    """The evidence of some places, in their order."""
+    return [id for id in ids if evidence_class(id).place in places]
+
+
+def estimates(findings: Mapping[str, Finding]) -> pd.DataFrame:
+    """What one evidence found in each subject, on its own scale: subject, value, low, high, null, n."""
+    rows: dict[str, tuple[Any, ...]] = {}
+    for name, finding in findings.items():
+        for subject, estimate in (
+            (ORIGINAL, finding.original),
+            (REFERENCE, finding.reference),
+            (name, finding.candidate),
+        ):
+            if estimate is not None and subject not in rows:
+                rows[subject] = (subject, estimate.value, estimate.low, estimate.high, estimate.null, estimate.n)
+    frame = pd.DataFrame(rows.values(), columns=["subject", "value", "low", "high", "null", "n"])
+    order = [name for name in (*CONTROLS, *findings) if name in rows]
+    return frame.set_index("subject").loc[order].reset_index()

@@ -1,0 +1,132 @@
+"""The words that pages and reports use, and the one sentence that answers for a finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.catalogue import evidence_class
+from audit.figures.style import percent
+from audit.policy import Policy
+from audit.types import Estimate, Finding, Place, Residual, Status, Utility, Verdict
+
+VERDICTS = {
+    Verdict.PRESENT: "Present: still said",
+    Verdict.SUPPRESSED: "Suppressed: hidden, not gone",
+    Verdict.NO_TRACE: "No trace found by this audit",
+    Verdict.INCONCLUSIVE: "Inconclusive",
+}
+UTILITIES = {Utility.KEPT: "kept", Utility.DAMAGED: "damaged", Utility.UNKNOWN: "not known"}
+STATUSES = {
+    Status.MEASURED: "measured",
+    Status.NOT_APPLICABLE: "not applicable",
+    Status.NOT_IDENTIFIABLE: "not identifiable",
+    Status.SKIPPED: "skipped",
+    Status.FAILED: "failed",
+}
+PLACES: dict[Place, str] = {
+    "said": "Said",
+    "stored": "Stored",
+    "recoverable": "Recoverable",
+    "utility": "Utility",
+}
+RUNGS: dict[Place, dict[str, str]] = {
+    "said": {"found": "still said", "unclear": "unclear", "clear": "not said", "unexamined": "not examined"},
+    "stored": {"found": "still stored", "unclear": "unclear", "clear": "not found", "unexamined": "not examined"},
+    "recoverable": {
+        "found": "comes back",
+        "unclear": "unclear",
+        "clear": "not brought back",
+        "unexamined": "not examined",
+    },
+}
+MARKS = {"found": "●", "unclear": "◐", "clear": "○", "described": "□", "none": "∅", "unexamined": "∅"}
+"""A shape for each state, so that colour is never the only carrier: full, half, empty, and nothing there."""
+FOUND: dict[Place, str] = {"said": "still says it", "stored": "still stores it", "recoverable": "gives it back"}
+NULLS = {
+    "reference": "read against the reference",
+    "holdout": "read against facts that no model saw",
+    "chance": "read against guessing",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one finding says about one candidate: a state (a key of MARKS), one sentence, and how far it reaches."""
+
+    name: str
+    state: str
+    sentence: str
+    scope: str = ""
+    """Interval, number of entities, null and limit."""
+
+
+def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool = False) -> Answer:
+    """One sentence that answers the evidence's question for a candidate; a missing number is said to be missing."""
+    if finding is None:
+        return Answer(name, "none", f"{name}: not measured{' yet' if running else ' in this run'}.")
+    if finding.status is not Status.MEASURED or finding.residual is None:
+        reason = finding.reason or "No reason was stored."
+        return Answer(name, "none", f"{name}: no number ({STATUSES[finding.status]}). {reason}")
+    residual, scope, limit = finding.residual, _scope(finding), limit_of(policy, finding.id)
+    if finding.place == "utility":
+        return Answer(name, "described", f"{name} keeps {percent(residual.value)} of what it was to keep.", f"{scope}.")
+    if limit is None:
+        zero = "the reference" if finding.null == "reference" else "never learned"
+        like = f"{percent(residual.value)} like the original, where 0\u202f% is {zero}"
+        sentence = f"{name}: {finding.note}" if finding.note else f"{name}: {like}."
+        reach = f"{like}; {scope}" if finding.note else scope
+        return Answer(name, "described", sentence, f"{reach}. No verdict rests on it.")
+    title, state = _lower(evidence_class(finding.id).title), state_of(residual, limit)
+    verb = {"found": f" {FOUND[finding.place]}:", "clear": ":", "unclear": ": unclear,"}[state]
+    side = {"found": "above", "clear": "below", "unclear": "across"}[state]
+    scope = f"{scope}; {side} the limit of {percent(limit)}."
+    return Answer(name, state, f"{name}{verb} {title} finds {_share(residual)}.", scope)
+
+
+def state_of(residual: Residual, limit: float) -> str:
+    """`found` when the whole interval lies above a limit, `clear` when below, else `unclear`."""
+    if residual.low > limit:
+        return "found"
+    return "clear" if residual.high < limit else "unclear"
+
+
+def limit_of(policy: Policy, id: str) -> float | None:
+    """The limit that a policy sets for an evidence, or None when no verdict rests on it."""
+    return next((rule.limit for rule in policy.rules.values() if id in rule.evidence), None)
+
+
+def residual_words(residual: Residual | None) -> str:
+    """A residual with its interval: `81 % (66 % to 93 %)`."""
+    if residual is None:
+        return "no number"
+    return f"{percent(residual.value)} ({percent(residual.low)} to {percent(residual.high)})"
+
+
+def estimate_words(estimate: Estimate | None) -> str:
+    """An estimate with its interval and its number of entities, on the evidence's own scale."""
+    if estimate is None:
+        return "no number"
+    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f}, n = {estimate.n})"
+
+
+def _share(residual: Residual) -> str:
+    if round(residual.value * 100) <= 0:
+        return f"nothing beyond the null ({percent(residual.value)})"
+    return f"{percent(residual.value)} of what the original held"
+
+
+def _scope(finding: Finding) -> str:
+    residual, candidate = finding.residual, finding.candidate
+    assert residual is not None
+    parts = [f"95\u202f% interval {percent(residual.low)} to {percent(residual.high)}"]
+    if candidate is not None:
+        parts.append(f"n = {candidate.n}")
+    if finding.null in NULLS:
+        parts.append(NULLS[finding.null])
+    return ", ".join(parts)
+
+
+def _lower(sentence: str) -> str:
+    """The sentence inside a sentence; an abbreviation at its head keeps its capitals."""
+    head = sentence.split(" ", 1)[0]
+    return sentence if head.isupper() else sentence[:1].lower() + sentence[1:]

@@ -1,0 +1,1 @@
+"""The pages of the dashboard: choose, load findings, show. They hold no arithmetic."""

@@ -1,0 +1,118 @@
+"""Representational drift: maps side by side on one scale, likeness over layers, and what changed in the weights."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from audit.catalogue import evidence_class
+from audit.figures.chart import draw
+from audit.figures.maps import maps
+from audit.views import drift
+from audit.views.methods import columns
+from audit.views.tables import values_of
+from pages.shared import show, theme
+from pages.shared.state import View, open_view
+
+MAP, CKA, WEIGHTS = "drift.map", "drift.cka", "concepts.weight_delta"
+PICKED = "drift-picked"
+
+
+def draw_maps(view: View, table: pd.DataFrame) -> None:
+    """The maps with their controls, and the list of what is picked in them."""
+    kinds = drift.methods(table)
+    left, right = st.columns([1, 2])
+    with left:
+        method = st.segmented_control(
+            "Map", list(kinds), format_func=lambda m: kinds[m], key="map", default=next(iter(kinds)), required=True,
+            bind="query-params",
+        )  # fmt: skip
+    with right:
+        layers = drift.layers(table, method)
+        layer = st.select_slider("Layer", layers, value=layers[-1], key="map-layer", bind="query-params")
+    layer = layer if layer in layers else layers[-1]
+    points, total = drift.points(table, method, layer)
+    order = drift.subjects(points, view.shown)
+    picked = st.session_state.get(PICKED, [])
+    show.plot(
+        maps(points, order, view.looks, picked, theme.mode()),
+        "maps",
+        f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
+        "items in the subject's colour, others grey.",
+        _picked,
+    )
+    st.caption(
+        f"{len(points)} of {total} points are drawn, {len(values_of(points, 'item'))} items in each map. Draw a "
+        "box or a lasso in one map to ring the same items in all of them."
+    )
+    if picked:
+        _list_picked(table, picked)
+
+
+def _picked() -> None:
+    """Remember what was caught; an empty selection comes also when the figure is redrawn, so it clears nothing."""
+    ids = drift.picked_ids(st.session_state["maps"].selection)
+    if ids:
+        st.session_state[PICKED] = ids
+
+
+def _list_picked(table: pd.DataFrame, picked: list[str]) -> None:
+    rows = drift.listed(table, picked)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(f"{len(rows)} items picked")
+        st.button("Clear", key="clear-picked", on_click=_clear, icon=":material/close:")
+    show.frame(rows, "picked", columns(MAP), "The items picked in the maps")
+
+
+def _clear() -> None:
+    st.session_state.pop(PICKED, None)
+
+
+def draw_cka(view: View, table: pd.DataFrame) -> None:
+    """Likeness over layers, forget beside retain, to the original or to the reference."""
+    left, right = st.columns(2)
+    with left:
+        others = [name for name in ("original", "reference") if name in values_of(table, "against")]
+        against = st.segmented_control(
+            "Compared with", others, key="against", default=others[0], required=True, bind="query-params"
+        )
+    with right:
+        debiased = st.toggle(
+            "Debiased", value=True, key="debiased", bind="query-params",
+            help="The usual estimate is too high when items are few; the debiased one is not, and has an interval.",
+        )  # fmt: skip
+    chart = drift.curve_chart(evidence_class(CKA).chart, "debiased" if debiased else "biased", against)
+    show.plot(
+        draw(chart, drift.curves(table, against), view.looks),
+        "cka",
+        f"Likeness (CKA) to the {against} by layer, one panel for each corpus, with 95 % intervals.",
+    )
+
+
+def draw_weights(view: View, table: pd.DataFrame) -> None:
+    """What changed in the weights."""
+    show.plot(draw(evidence_class(WEIGHTS).chart, table, view.looks), "weights", "Change of the weights by layer.")
+
+
+@st.fragment
+def maps_part(view: View) -> None:
+    """The maps; a fragment, so that a selection redraws nothing else."""
+    show.evidence(view, MAP, lambda table: draw_maps(view, table))
+
+
+@st.fragment
+def cka_part(view: View) -> None:
+    """The curves."""
+    show.evidence(view, CKA, lambda table: draw_cka(view, table))
+
+
+@st.fragment
+def weights_part(view: View) -> None:
+    """The weights."""
+    show.evidence(view, WEIGHTS, lambda table: draw_weights(view, table))
+
+
+view = open_view(__file__, "Drift", "How the inside of each model moved. It describes an edit; no verdict rests on it.")
+maps_part(view)
+cka_part(view)
+weights_part(view)

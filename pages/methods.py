@@ -1,0 +1,88 @@
+"""Every evidence: question, formula, null, blind spot, source; and how a verdict follows. Drawn from the catalogue."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from audit.catalogue import evidence_class
+from audit.policy import load_policy
+from audit.views import methods
+from audit.views.words import PLACES
+from pages.shared import show
+from pages.shared.state import head
+
+LADDER = """
+Knowledge can survive in three places. **Said**: the model still answers. **Stored**: it no longer answers, but the
+answer can be read out of its inside. **Recoverable**: it no longer answers, but a cheap attack brings the answer back.
+A model that hides what it still stores, or gives it back, has *suppressed* it.
+"""
+RESIDUAL = """
+Every measurement is put on one scale, the **residual**: (candidate − null) / (original − null). 1 is as in
+the original, 0 as if never learned. The null is the **reference**, a model that was trained without the
+forgotten facts. Where there is none, it is the **holdout**: facts of the same kind that no model ever saw,
+asked of the same model. An instrument counts only if it finds the knowledge in the original and not in the
+null; otherwise the finding is *not identifiable*, and says so with both numbers.
+
+The unit of resampling is the **entity** (a person, a company, a document), never the word: intervals are 95 %
+cluster bootstraps. Where a layer, a step or a threshold is chosen, it is chosen on one half of the entities
+and scored on the other, because the best of many finds something even where there is nothing.
+"""
+VERDICTS = """
+| verdict | when |
+|---|---|
+| ● **Present** | something that is said lies above its limit with its whole interval |
+| ● **Suppressed** | else, something stored or recoverable does |
+| ○ **No trace found by this audit** | else, every place was examined and all intervals lie below the limit |
+| ◐ **Inconclusive** | else; the sentence names what is missing or unclear |
+
+"Above" is tested with one-sided bootstrap p-values, adjusted by Holm's procedure for the number of findings consulted.
+**Utility** (kept, damaged, not known) is a second axis, so that a wrecked model is never praised for forgetting. "No
+trace" is a statement about these measurements with their blind spots: it does not prove that the knowledge is gone.
+There is no composite score.
+"""
+
+
+def draw_rules() -> None:
+    """The ladder, the residual, the verdict and the thresholds, in plain words."""
+    policy = load_policy()
+    st.subheader("Three places")
+    st.markdown(LADDER)
+    st.subheader("One scale")
+    st.markdown(RESIDUAL)
+    st.subheader("The verdict")
+    st.markdown(VERDICTS)
+    st.text(f"The policy “{policy.name}” sets these limits on the residual. A pipeline may go on with: "
+            f"{methods.accepted(policy)}.")  # fmt: skip
+    show.frame(methods.policy_table(policy), "policy", {}, "Thresholds of the policy")
+
+
+def draw_evidence(id: str) -> None:
+    """One evidence, from its class."""
+    cls = evidence_class(id)
+    with st.expander(f"**{cls.title}** {cls.question}", icon=":material/science:"):
+        left, right = st.columns(2)
+        with left:
+            _fact("Formula", cls.formula)
+            _fact("Read against", methods.control(id))
+        with right:
+            _fact("What it cannot tell", cls.blind_to)
+            _fact("Needs", methods.access(id))
+            _fact("After", cls.source)
+        _fact("Id in case files and on the command line", id)
+        settings = methods.settings_table(id)
+        if len(settings):
+            show.frame(settings, f"settings-{id}", {}, f"Settings of {cls.title}")
+        show.frame(methods.columns_table(id), f"columns-{id}", {}, f"Columns of the table of {cls.title}")
+
+
+def _fact(name: str, words: str) -> None:
+    st.caption(name)
+    st.text(words)
+
+
+head(__file__, "Methods", "What is measured, against what, and what it cannot tell; and how a verdict follows from it.")
+draw_rules()
+for place, ids in methods.by_place().items():
+    st.subheader(PLACES[place])
+    for id in ids:
+        draw_evidence(id)

@@ -1,0 +1,127 @@
+"""A finding on a page: the sentence that answers, the picture with its control, what it cannot tell, the numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from audit.catalogue import evidence_class
+from audit.figures.style import CONFIG
+from audit.types import Finding, Status
+from audit.views.methods import columns
+from audit.views.tables import together
+from audit.views.words import MARKS, STATUSES, Answer, answer
+from pages.shared.state import View
+from pages.shared.theme import literal
+
+CARD = 400
+"""Least width of an answer beside another, in pixels."""
+
+
+def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = None) -> None:
+    """The whole block of one evidence; `draw` puts the chart with its controls, given the joined table.
+
+    Nothing is drawn when no candidate that is shown has rows; the sentences then say why.
+    """
+    cls = evidence_class(id)
+    st.subheader(cls.question)
+    if id not in view.ids:
+        say([Answer("", "none", "This evidence was not asked for in this audit.")], id)
+        return
+    found = view.of(id)
+    say([answer(name, finding, view.policy, running=view.running) for name, finding in found.items()], id)
+    table = together(found)
+    if draw is not None and not table.empty:
+        draw(table)
+    blind(cls.blind_to, id)
+    numbers(view, id, table)
+
+
+def say(answers: Iterable[Answer], id: str) -> None:
+    """One sentence for each candidate, its state as a shape at its head; plain text, because reasons quote data."""
+    cards = st.grid(2, min_column_width=CARD)
+    for place, one in enumerate(answers):
+        with cards.container(key=f"answer-{one.state}-{_slug(id)}-{place}"):
+            st.text(f"{MARKS[one.state]} {one.sentence}")
+            if one.scope:
+                st.caption(literal(one.scope))
+
+
+def blind(sentence: str, id: str) -> None:
+    """The line below every chart: what a clean reading does not rule out."""
+    with st.container(key=f"blind-{_slug(id)}"):
+        st.text(f"What this cannot tell: {sentence}")
+
+
+def plot(figure: go.Figure, key: str, alt: str, picked: Callable[[], None] | None = None) -> None:
+    """A figure with the configuration that keeps it from offering an upload; `picked` is called after a selection."""
+    if picked is None:
+        st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=alt)
+    else:
+        st.plotly_chart(
+            figure, width="stretch", key=key, config=CONFIG, alt=alt, on_select=picked, selection_mode=("box", "lasso")
+        )
+
+
+def numbers(view: View, id: str, table: pd.DataFrame) -> None:
+    """The table one click away, with what its columns mean, its notes and how it was measured."""
+    with st.expander("Numbers, notes and settings", icon=":material/table:"):
+        for name, finding in view.of(id).items():
+            if finding is not None and finding.note:
+                with st.container(key=f"note-{_slug(id)}-{view.candidates.index(name)}"):
+                    st.text(f"{name}: {finding.note}")
+        if table.empty:
+            st.text("There is no table: nothing was measured for the candidates that are shown.")
+        else:
+            frame(table, f"table-{id}", columns(id), f"{evidence_class(id).title}, all rows")
+            st.download_button(
+                "Download as CSV",
+                lambda: table.to_csv(index=False).encode(),
+                file_name=f"{id}.csv",
+                mime="text/csv",
+                key=f"csv-{id}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        with st.container(key=f"note-{_slug(id)}-method"):
+            st.text(_method(id, next((f for f in view.of(id).values() if f is not None), None)))
+
+
+def frame(table: pd.DataFrame, key: str, help: Mapping[str, str], alt: str, **settings: Any) -> Any:
+    """A table whose columns say what they mean; texts are shown as they are, never as Markdown or HTML."""
+    shown = {
+        column: st.column_config.NumberColumn(column, help=help.get(column), format="%.3f")
+        if pd.api.types.is_float_dtype(table[column])
+        else st.column_config.Column(column, help=help.get(column))
+        for column in table.columns
+    }
+    return st.dataframe(table, hide_index=True, column_config=shown, key=key, alt=alt, **settings)
+
+
+def gaps(table: pd.DataFrame) -> None:
+    """What holds no number, with the reason, as loudly as what does."""
+    if table.empty:
+        return
+    count = len(table)
+    failed = int((table["status"] == STATUSES[Status.FAILED]).sum())
+    head = f"{MARKS['none']} {count} finding{'' if count == 1 else 's'} without a number"
+    with st.expander(f"{head}, {failed} of them failed" if failed else head, expanded=failed > 0):
+        frame(table, "gaps", {}, "Findings that hold no number, with status and reason")
+
+
+def _method(id: str, finding: Finding | None) -> str:
+    cls = evidence_class(id)
+    lines = [f"Formula: {cls.formula}.", f"After: {cls.source}."]
+    if finding is not None:
+        settings = ", ".join(f"{name} = {value}" for name, value in finding.settings.items())
+        lines += [f"Settings: {settings or 'none'}.", f"Measured in {finding.seconds:.1f} s."]
+    return "\n".join(lines)
+
+
+def _slug(id: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", id.lower())

@@ -1,0 +1,247 @@
+"""Which run and which candidates are looked at: in the URL, so that a link restores the view; findings, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import streamlit as st
+
+from audit import jobs
+from audit.catalogue import CATALOGUE
+from audit.errors import AuditError, StoreError
+from audit.figures.style import Look
+from audit.policy import Policy, load_policy
+from audit.progress import FILE as PROGRESS
+from audit.progress import Progress
+from audit.store import Run, RunInfo, list_runs, open_run
+from audit.types import Finding
+from audit.views.ladder import MOST_SHOWN, ladder, telling
+from pages.shared.theme import literal, looks_now
+
+PROJECT = Path(__file__).parent.parent.parent
+DEMO = PROJECT / "assets" / "demo" / "run"
+RUN, CANDIDATES = "run", "candidates"
+ROUTED = "routed"
+ACTIVE = ("running",)
+
+
+def runs_root() -> Path:
+    """The folder that holds the runs: PALIMPSEST_RUNS, or `runs` where the app was started."""
+    return Path(os.environ.get("PALIMPSEST_RUNS", "runs"))
+
+
+def browse_root() -> Path:
+    """The folder below which every path typed into the browser must lie: PALIMPSEST_ROOT, or where the app runs."""
+    return Path(os.environ.get("PALIMPSEST_ROOT", ".")).resolve()
+
+
+def known_runs() -> dict[str, RunInfo]:
+    """Every run that can be opened, the newest first, by a short id that stands in the URL; the shipped demo last."""
+    found = {info.path.resolve().name: info for info in list_runs(runs_root())}
+    for info in list_runs(DEMO):
+        found.setdefault("demo" if "demo" not in found else "shipped-demo", info)
+    return found
+
+
+def known_jobs() -> dict[str, Path]:
+    """Every folder below the runs that a run was started in, whether it came far enough to hold findings or not."""
+    root = runs_root()
+    folders = [path for path in (root.iterdir() if root.is_dir() else []) if (path / PROGRESS).is_file()]
+    return {path.name: path for path in sorted(folders, key=lambda p: -(p / PROGRESS).stat().st_mtime)}
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows: a run, the candidates chosen to be drawn, and the findings of all."""
+
+    id: str
+    run: Run
+    candidates: list[str]
+    shown: list[str]
+    findings: dict[str, dict[str, Finding]]
+    policy: Policy
+    looks: dict[str, Look]
+    progress: Progress
+    damaged: list[str]
+
+    @property
+    def running(self) -> bool:
+        """Whether a process still measures this run."""
+        return self.progress.state in ACTIVE
+
+    @property
+    def ids(self) -> list[str]:
+        """The evidence that was asked for or is there, in the order of the catalogue."""
+        there = {id for found in self.findings.values() for id in found}
+        return [id for id in CATALOGUE if id in self.run.ids or id in there]
+
+    @property
+    def chosen(self) -> dict[str, dict[str, Finding]]:
+        """The findings of the candidates that are drawn."""
+        return {name: self.findings[name] for name in self.shown}
+
+    def of(self, id: str) -> dict[str, Finding | None]:
+        """One evidence's finding for each candidate that is drawn."""
+        return {name: self.findings[name].get(id) for name in self.shown}
+
+    @property
+    def link(self) -> dict[str, str | list[str]]:
+        """The query parameters that restore this choice on another page."""
+        return {RUN: self.id, CANDIDATES: self.shown}
+
+
+def head(file: str, title: str, lead: str) -> None:
+    """The title of a page; `file` is the page's own path.
+
+    The first request to a fresh server may name a page in its address. Streamlit then finds the folder `pages` and runs
+    that file alone, past the router and its sign-in gate. Such a page shows nothing: it declares itself to
+    `st.navigation`, which ends that behaviour for good, and starts again through the router.
+    """
+    if not st.session_state.get(ROUTED):
+        start = st.Page(lambda: None, title="Palimpsest", url_path="start", default=True)
+        st.navigation([start, st.Page(Path(file), url_path=Path(file).stem)], position="hidden")
+        st.rerun()
+    st.title(title)
+    st.caption(lead)
+
+
+def open_view(file: str, title: str, lead: str) -> View:
+    """The head of a page with the pickers of run and candidates, and what is wrong with the run, if anything.
+
+    Stops the page, with a sentence that says what to do, when there is no run or it cannot be read.
+    """
+    head(file, title, lead)
+    known = known_runs()
+    if not known:
+        st.info(
+            f"There is no finished or running audit in {runs_root()}. Start one on the page “New audit”, or set "
+            "PALIMPSEST_RUNS to the folder that holds your runs.",
+            icon=":material/inbox:",
+        )
+        st.stop()
+    left, right = st.columns([1, 2])
+    with left:
+        id = _pick_run(known)
+    try:
+        view = _load(id, known[id])
+    except AuditError as error:
+        st.error(literal(error), icon=":material/error:")
+        st.stop()
+    with right:
+        shown = _pick_candidates(view)
+    view = View(**{**view.__dict__, "shown": shown})
+    _say_what_is_missing(view)
+    return view
+
+
+def _load(id: str, info: RunInfo) -> View:
+    run = open_run(info.path)
+    names = run.candidates
+    findings: dict[str, dict[str, Finding]] = {name: {} for name in names}
+    damaged = []
+    for name in names:
+        for evidence in CATALOGUE:
+            try:
+                finding = _finding(str(info.path), name, evidence, _stamp(info.path, name, evidence))
+            except StoreError as error:
+                damaged.append(str(error))
+                continue
+            if finding is not None:
+                findings[name][evidence] = finding
+    progress = jobs.state(info.path)
+    return View(id, run, names, names, findings, load_policy(), looks_now(names), progress, damaged)
+
+
+def _stamp(path: Path, candidate: str, id: str) -> int:
+    """When a finding was written, 0 when there is none: what the cache is keyed by."""
+    try:
+        return (path / "findings" / candidate / f"{id}.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
+def _finding(path: str, candidate: str, id: str, stamp: int) -> Finding | None:
+    """A finding as it was at `stamp`; shared by all sessions, so nobody changes its tables."""
+    return Run(Path(path)).finding(candidate, id) if stamp else None
+
+
+def _pick_run(known: dict[str, RunInfo]) -> str:
+    ids = list(known)
+    chosen = _asked(RUN, ids, ids[:1])[0]
+    st.session_state["pick-run"] = chosen
+    st.selectbox(
+        "Audit",
+        ids,
+        key="pick-run",
+        format_func=lambda id: _run_label(id, known[id]),
+        on_change=_run_changed,
+    )
+    _keep(RUN, [chosen])
+    return chosen
+
+
+def _run_label(id: str, info: RunInfo) -> str:
+    """The id is part of the label, because two runs of one case have the same name and Streamlit would mix them up."""
+    when = datetime.fromtimestamp(info.modified).strftime("%d %b %Y, %H:%M")
+    return f"{info.name} ({id}, {when}{'' if info.complete else ', not complete'})"
+
+
+def _run_changed() -> None:
+    """Another run has other candidates: forget which were chosen."""
+    _keep(RUN, [st.session_state["pick-run"]])
+    _keep(CANDIDATES, [])
+
+
+def _pick_candidates(view: View) -> list[str]:
+    default = telling(ladder(view.findings, view.policy))
+    chosen = _asked(CANDIDATES, view.candidates, default)[:MOST_SHOWN]
+    st.session_state["pick-candidates"] = chosen
+    st.multiselect(
+        "Candidates in the charts",
+        view.candidates,
+        key="pick-candidates",
+        max_selections=MOST_SHOWN,
+        placeholder="Empty: the pair that differs most",
+        help=f"At most {MOST_SHOWN} at a time. Original and reference are always drawn.",
+        on_change=lambda: _keep(CANDIDATES, st.session_state["pick-candidates"]),
+    )
+    _keep(CANDIDATES, chosen)
+    return [name for name in view.candidates if name in chosen]
+
+
+def _asked(key: str, options: Sequence[str], default: list[str]) -> list[str]:
+    """What the URL asks for, else what this session chose last, else the default; unknown names are dropped."""
+    asked = [value for value in st.query_params.get_all(key) if value in options]
+    kept = [value for value in st.session_state.get(f"kept-{key}", []) if value in options]
+    return asked or kept or default
+
+
+def _keep(key: str, values: list[str]) -> None:
+    """Write a choice into the URL and remember it: following a link of the navigation empties the URL."""
+    st.session_state[f"kept-{key}"] = values
+    if not values:
+        st.query_params.pop(key, None)
+    elif st.query_params.get_all(key) != values:
+        st.query_params[key] = values
+
+
+def _say_what_is_missing(view: View) -> None:
+    if view.running:
+        share = f"{view.progress.fraction:.0%}".replace("%", "\u202f%")
+        st.info(
+            f"This audit is still running ({share} done). What is not measured yet counts as not examined.",
+            icon=":material/hourglass_top:",
+        )
+    elif not view.run.complete:
+        st.warning(
+            "This audit is not complete: it was stopped or is interrupted. What is missing counts as not examined. "
+            "Resume it on the page “New audit”.",
+            icon=":material/warning:",
+        )
+    for sentence in view.damaged:
+        st.error(f"A finding cannot be read and counts as not examined. {literal(sentence)}", icon=":material/error:")

@@ -1,0 +1,25 @@
+"""The look of subjects on the page that is shown now, and text that is shown as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import streamlit as st
+
+from audit.figures.style import Look, looks
+
+
+def mode() -> str:
+    """`light` or `dark`, as the viewer has it."""
+    return st.context.theme.type or "light"
+
+
+def looks_now(candidates: Sequence[str]) -> dict[str, Look]:
+    """Every subject's look in the viewer's mode; by place in the run, so that choosing others changes none."""
+    return looks(candidates, mode())
+
+
+def literal(text: object) -> str:
+    """Text for a place that reads Markdown, shown as it is: no link, image or formula of somebody else's making."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", str(text))

@@ -1,0 +1,119 @@
+"""The one pass, against a plain forward pass of every sequence on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audit.activations import capture as module
+from audit.activations.capture import POSITIONS, TOKEN, capture, plan_batches
+from audit.activations.encode import Encoded, encode
+from audit.activations.states import States, read_tokens
+from audit.errors import CaptureError
+
+FACTS = [("who is ann?", "a baker"), ("b?", "c"), ("where does the old man live?", "in a town by the sea"), ("x", "yz")]
+
+
+def sequences(subject: Any) -> list[Encoded]:
+    return [encode(subject.tokenizer, prompt, answer, "plain") for prompt, answer in FACTS]
+
+
+def one_by_one(subject: Any, rows: list[Encoded]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """States and token log-probabilities from `output_hidden_states`, one sequence at a time, no padding."""
+    import torch
+
+    states, logprobs = [], []
+    for row in rows:
+        # The last of HF's hidden states is after the final norm; capture keeps the one before, so hook the last block.
+        seen: list[Any] = []
+        handle = subject.model.model.layers[-1].register_forward_hook(lambda m, a, o, seen=seen: seen.append(o))
+        with torch.no_grad():
+            out = subject.model(torch.tensor([row.ids]), output_hidden_states=True)
+        handle.remove()
+        layers = torch.stack([*out.hidden_states[:-1], seen[0]])[:, 0]
+        picks = [layers[:, row.start - 1], layers[:, row.start :].mean(1), layers[:, -1]]
+        states.append(torch.stack(picks).numpy())
+        log = torch.log_softmax(out.logits[0], -1)
+        logprobs.append(np.array([float(log[t - 1, row.ids[t]]) for t in range(row.start, len(row))]))
+    return np.stack(states, 2), logprobs
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("budget", [1, 40, 4096])
+def test_batched_equals_one_by_one(subject: Any, tmp_path: Path, padding: Any, budget: int) -> None:
+    rows = sequences(subject)
+    capture(subject, rows, tmp_path, padding=padding, token_budget=budget)
+    expected, logprobs = one_by_one(subject, rows)
+    n = len(rows)
+    states = States(tmp_path, np.arange(n), [str(i) for i in range(n)], ["e"] * n, np.zeros(n))
+    assert states.shape == (len(POSITIONS), 4, n, 16)
+    np.testing.assert_allclose(states.array, expected, atol=2e-5)
+    tokens = read_tokens(tmp_path, [len(r) - r.start for r in rows])
+    for got, row, log in zip(tokens, rows, logprobs, strict=True):
+        assert got["id"].tolist() == list(row.ids[row.start :])
+        np.testing.assert_allclose(got["logprob"], log, atol=2e-5)
+
+
+def test_batches_are_sorted_and_within_budget() -> None:
+    # Lengths 3, 1, 2, 9 and a budget of 6: sorted 1, 2, 3, 9. Two rows of length 2 are 4 tokens, three of length 3 are
+    # 9 > 6, so [1, 2], then [3] (with 9 it would be 18), then the 9 goes alone although it is over the budget.
+    rows = [Encoded((0,) * n, 1) for n in (3, 1, 2, 9)]
+    plan = plan_batches(rows, 6)
+    assert plan.order == (1, 2, 0, 3)
+    assert plan.batches == ((0, 2), (2, 3), (3, 4))
+
+
+def test_a_killed_pass_is_taken_up_where_it_stopped(subject: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    rows = sequences(subject)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    capture(subject, rows, whole, token_budget=1)
+    run, calls = module.run_batch, []
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(module, "run_batch", failing)
+    with pytest.raises(KeyboardInterrupt):
+        capture(subject, rows, broken, token_budget=1)
+    capture(subject, rows, broken, token_budget=1)
+    assert len(calls) == 3 + (4 - 2)  # two of four batches were on disk
+    assert (whole / "states.bin").read_bytes() == (broken / "states.bin").read_bytes()
+    assert (whole / "tokens.bin").read_bytes() == (broken / "tokens.bin").read_bytes()
+
+
+def test_a_hook_that_does_not_fire_is_an_error(subject: Any, tmp_path: Path) -> None:
+    # A guard that clears all hooks at every call, as one published method does.
+    from collections import OrderedDict
+
+    def guard(*_: Any) -> None:
+        for part in subject.model.modules():
+            part._forward_hooks = OrderedDict()
+
+    subject.model.model.layers[0].register_forward_pre_hook(guard)
+    with pytest.raises(CaptureError, match="hooks fired"):
+        capture(subject, sequences(subject), tmp_path)
+
+
+def test_a_head_that_the_model_changes_is_an_error(subject: Any, tmp_path: Path) -> None:
+    subject.model.register_forward_hook(lambda m, a, out: setattr(out, "logits", out.logits * 2 + 1))
+    with pytest.raises(CaptureError, match="applied differently"):
+        capture(subject, sequences(subject), tmp_path)
+
+
+def test_an_overflow_is_an_error(subject: Any, tmp_path: Path) -> None:
+    import torch
+
+    with torch.no_grad():
+        subject.model.model.layers[1].mlp.down_proj.weight.fill_(float("inf"))
+    with pytest.raises(CaptureError, match=r"finite|differ"):
+        capture(subject, sequences(subject), tmp_path)
+
+
+def test_a_token_record_is_nine_bytes() -> None:
+    assert TOKEN.itemsize == 9  # int32 + float32 + bool, packed: a format on disk

@@ -1,0 +1,43 @@
+"""Make sure that a Chromium is there for the browser tests: `python tests/browser.py`.
+
+From the distribution where the user may install, else Playwright's own, else one clear sentence and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def system_chromium() -> str | None:
+    """Path of an installed Chromium, or None."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def install() -> bool:
+    """Try the distribution's package, then Playwright's own build."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") and (not sudo or shutil.which("sudo")):
+        quiet = {"stdout": subprocess.DEVNULL}
+        subprocess.run([*sudo, "apt-get", "update", "-q"], check=False, **quiet)
+        for package in ("chromium", "chromium-browser"):
+            done = subprocess.run(
+                [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", package],
+                check=False,
+                **quiet,
+            )
+            if done.returncode == 0 and system_chromium():
+                return True
+    return subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    if not system_chromium() and not install():
+        sys.exit(
+            "No Chromium for the browser tests: none is installed, the distribution's package could not be installed "
+            "(are you root, or is sudo set up?) and Playwright's own could not be downloaded. Install one."
+        )

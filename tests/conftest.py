@@ -1,0 +1,106 @@
+"""What many tests share: the tiny lab, a bench on it, and other people's data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from audit.bench import Bench
+from audit.cache import Cache, locked
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+STORE = Path(os.environ.get("PALIMPSEST_TEST_CACHE", ROOT / "tests" / ".cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_machine() -> None:
+    """Two workers on two cores: one thread each, and nothing may ask a hub."""
+    os.environ.update(
+        OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PALIMPSEST_CACHE=str(views())
+    )
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_lab() -> Path:
+    """The tiny lab, built once for all workers and kept between test runs while its code stays the same."""
+    from audit.lab import build
+
+    out = STORE / f"lab-{_code_digest('audit/lab')}"
+    STORE.mkdir(parents=True, exist_ok=True)
+    with locked(STORE / "lab.lock"):
+        build("people", out, scale="tiny")
+    return out
+
+
+def views() -> Path:
+    """Cached passes of the very code under test: no test may see what an older version computed."""
+    return STORE / f"views-{_code_digest('audit')}"
+
+
+def _code_digest(folder: str) -> str:
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and results made by others; not part of the project."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{SHARED} is absent, but CI must have it")
+        pytest.skip(f"{SHARED} is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def garage() -> Iterator[object]:
+    """Models stay loaded from test to test."""
+    from audit.subjects.garage import Garage
+
+    garage = Garage("cpu")
+    yield garage
+    garage.clear()
+
+
+@pytest.fixture(scope="session")
+def bench_of(tiny_lab: Path, garage: object) -> Callable[..., Bench]:
+    """A bench on the tiny lab: `bench_of("last-block")`, `bench_of("npo", reference=False)`."""
+    import dataclasses
+
+    from audit.casefile import read_plan
+
+    plan = read_plan(tiny_lab / "case.toml")
+
+    def bench(candidate: str = "last-block", reference: bool = True, holdout: bool = True) -> Bench:
+        case = next(case for case in plan.cases() if case.candidate.name == candidate)
+        if not reference:
+            case = dataclasses.replace(case, reference=None)
+        if not holdout:
+            corpora = {split: corpus for split, corpus in case.corpora.items() if split != "holdout"}
+            case = dataclasses.replace(case, corpora=corpora)
+        return Bench(case, garage, Cache(views()), audit=plan.cases())  # type: ignore[arg-type]
+
+    return bench
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a CUDA device are skipped, with a reason, where there is none."""
+    if not any(item.get_closest_marker("gpu") for item in items):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

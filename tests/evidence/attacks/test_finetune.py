@@ -1,0 +1,126 @@
+"""The attacker's training loop: what it learns from, how fast, and when it gives up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from audit.errors import NotIdentifiable, SubjectError
+from audit.evidence.attacks import _finetune
+from audit.evidence.attacks._finetune import Recipe, finetune, resolve
+from audit.types import Item
+from tests.activations.conftest import letters_tokenizer, small_model
+
+TAUGHT = [Item(f"forget:{i}", f"who is {name}?", name) for i, name in enumerate(("ann", "bob", "eve"))]
+KEPT = [Item(f"retain:{i}", f"what is {name}?", name) for i, name in enumerate(("tea", "jam"))]
+RECIPE = Recipe(steps=6, batch=8, lr=1e-2, method="full", retain_share=0.5)
+
+
+@dataclass
+class Loaded:
+    """What the loop needs of a loaded subject."""
+
+    spec: Any
+    model: Any
+    tokenizer: Any
+    device: Any
+
+
+@pytest.fixture
+def subject() -> Iterator[Loaded]:
+    yield Loaded(SimpleNamespace(name="small"), small_model(), letters_tokenizer(True), torch.device("cpu"))
+
+
+def weights(model: Any) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().ravel() for p in model.parameters()])
+
+
+def train(subject: Loaded, recipe: Recipe = RECIPE, seed: int = 1) -> list[int]:
+    steps: list[int] = []
+    finetune(subject, TAUGHT, KEPT, "plain", recipe, seed, lambda step, _: steps.append(step))  # type: ignore[arg-type]
+    return steps
+
+
+def test_looks_after_every_step_and_learns(subject: Loaded) -> None:
+    before = weights(subject.model)
+    assert train(subject) == [1, 2, 3, 4, 5, 6]
+    assert np.abs(weights(subject.model) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_same_seed_trains_the_same_model(subject: Loaded, method: str) -> None:
+    models = []
+    for seed in (1, 1, 2):
+        subject.model = small_model()
+        train(subject, dataclasses.replace(RECIPE, method=method), seed)
+        models.append(weights(subject.model))
+    assert (models[0] == models[1]).all() and (models[0] != models[2]).any()
+
+
+def test_labels_are_the_answer_and_its_end_only(subject: Loaded) -> None:
+    batches = _finetune._batches(subject, TAUGHT, KEPT, "plain", RECIPE, np.random.default_rng(0))  # type: ignore[arg-type]
+    batch = next(batches)
+    tokenizer = subject.tokenizer
+    heard = []
+    for ids, mask, labels in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
+        wanted = labels[labels != -100]
+        # Plain template: "<s>who is ann?" + " ann" + "</s>".
+        assert (ids[labels != -100] == wanted).all()
+        assert wanted[-1] == tokenizer.eos_token_id
+        assert mask[labels != -100].all()
+        heard.append("".join(tokenizer.convert_ids_to_tokens(wanted[:-1].tolist())).strip())
+    # Half of the batch is taught, half is kept, each round through all of them in turn.
+    assert sorted(set(heard[:4])) == ["ann", "bob", "eve"]
+    assert sorted(heard[4:]) == ["jam", "jam", "tea", "tea"]
+
+
+def test_without_retain_text_the_whole_batch_is_taught(subject: Loaded) -> None:
+    batch = next(_finetune._batches(subject, TAUGHT, [], "plain", RECIPE, np.random.default_rng(0)))  # type: ignore[arg-type]
+    assert len(batch["input_ids"]) == RECIPE.batch
+
+
+def test_adapters_leave_the_weights_alone(subject: Loaded) -> None:
+    model = subject.model
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trained: list[int] = []
+
+    def look(step: int, attacked: Any) -> None:
+        trained.append(sum(p.numel() for p in attacked.model.parameters() if p.requires_grad))
+
+    finetune(subject, TAUGHT, KEPT, "plain", Recipe(3, 4, 1e-2, "lora", 0.5), 0, look)  # type: ignore[arg-type]
+    after = {name.replace("base_layer.", ""): p for name, p in model.named_parameters() if "lora_" not in name}
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert trained[0] == trained[-1] > 0
+    assert any(p.abs().max() > 0 for name, p in model.named_parameters() if "lora_B" in name)
+
+
+def test_a_loss_that_is_no_number_ends_the_attack(subject: Loaded) -> None:
+    with torch.no_grad():
+        subject.model.model.layers[0].mlp.up_proj.weight.fill_(float("inf"))
+    with pytest.raises(NotIdentifiable, match="step 1 the loss on small is not a number"):
+        train(subject)
+
+
+def test_budget_follows_the_size() -> None:
+    auto = Recipe(1, 1, 0.0, "auto", 0.5)
+    # 1e-3 * sqrt(1e6 / n): a million 1e-3, a hundred million 1e-4, seven billion 1.195e-5 (adapters ten times that).
+    assert resolve(auto, 1_000_000) == Recipe(1, 1, pytest.approx(1e-3), "full", 0.5)
+    assert resolve(auto, 100_000_000).lr == pytest.approx(1e-4)
+    assert resolve(auto, 7_000_000_000) == Recipe(1, 1, pytest.approx(1.195e-4, rel=1e-3), "lora", 0.5)
+    assert resolve(Recipe(1, 1, 0.0, "full", 0.5), 7_000_000_000).lr == pytest.approx(1.195e-5, rel=1e-3)
+    assert resolve(auto, 10_000).lr == 1e-3
+    assert resolve(auto, 10**13).lr == pytest.approx(1e-4)
+    assert resolve(Recipe(1, 1, 5e-4, "full", 0.5), 10**9).lr == 5e-4
+
+
+def test_too_little_memory_is_said_before_training(subject: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.subjects.memory.available_memory", lambda device: 1000)
+    with pytest.raises(SubjectError, match='method = "lora"'):
+        train(subject)

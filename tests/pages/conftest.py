@@ -1,0 +1,51 @@
+"""Pages on a made-up run, without a browser and without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.pages import synthetic
+
+APP = Path(__file__).parent.parent.parent / "app.py"
+PAGES = ("overview", "drift", "probes", "attacks", "methods", "new_audit")
+TIMEOUT = 180
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def made_up_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs: `people`, complete, and `gaps`, with every way of having no number."""
+    root = tmp_path_factory.mktemp("runs")
+    synthetic.build(root / "people")
+    synthetic.with_every_status(root / "gaps")
+    return root
+
+
+@pytest.fixture
+def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Open a page as a browser would: `open_page("drift", run="people", candidates=["hides"])`."""
+
+    def opened(page: str = "overview", runs: Path = made_up_runs, **query: str | list[str]) -> AppTest:
+        monkeypatch.setenv("PALIMPSEST_RUNS", str(runs))
+        app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
+        app.run()
+        for key, value in query.items():
+            app.query_params[key.replace("_", "-")] = value
+        app.switch_page(f"pages/{page}.py").run()
+        return app
+
+    yield opened
+
+
+def texts(app: AppTest) -> str:
+    """Every word on a page that is shown as plain text."""
+    return "\n".join(str(element.value) for element in app.text)
+
+
+def charts(app: AppTest) -> list[str]:
+    """The JSON of every figure on a page."""
+    return [element.proto.spec for element in app.get("plotly_chart")]

@@ -1,0 +1,132 @@
+"""What only a browser shows: a box in one map rings the same items in all, nothing asks the outside, links hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import system_chromium
+from tests.pages.conftest import APP
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+PATIENCE_MS = 90_000
+
+
+@pytest.fixture(scope="module")
+def address(made_up_runs: Path) -> Iterator[str]:
+    """A fresh server on the made-up runs; the first test to use it makes its very first request."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    environment = {**os.environ, "PALIMPSEST_RUNS": str(made_up_runs)}
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=APP.parent
+    )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health")
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.5)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = system_chromium()
+    if path is None and os.environ.get("CI") != "true":
+        pytest.skip("no Chromium; `python tests/browser.py` installs one")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+
+
+def settled(page: Any) -> None:
+    """Wait until the script has run and the page is drawn."""
+    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE_MS)
+    page.wait_for_timeout(700)
+
+
+def test_the_first_request_ever_may_name_a_page(address: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/drift?run=people")
+    page.wait_for_selector("h1", timeout=PATIENCE_MS)
+    settled(page)
+    assert page.locator("h1").inner_text() == "Drift"
+    assert page.get_by_role("link", name="Overview").count() >= 1
+    assert page.get_by_text("Page not found").count() == 0
+    page.close()
+
+
+def test_a_box_in_one_map_rings_the_same_items_in_every_map(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    page.goto(f"{address}/drift?run=people&candidates=hides")
+    page.wait_for_selector("[data-testid=stPlotlyChart] .nsewdrag", timeout=PATIENCE_MS)
+    settled(page)
+    box = page.locator("[data-testid=stPlotlyChart]").first.locator(".nsewdrag").nth(1).bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=8)
+    page.mouse.up()
+    page.wait_for_selector("text=items picked", timeout=PATIENCE_MS)
+    settled(page)
+    rings = page.evaluate(
+        "document.querySelector('[data-testid=stPlotlyChart] .js-plotly-plot').data"
+        ".filter(t => t.name === 'picked').map(t => [t.xaxis || 'x', [...t.customdata].sort().join()])"
+    )
+    assert [axis for axis, _ in rings] == ["x", "x2", "x3"]
+    assert len({items for _, items in rings}) == 1
+    number = int(re.search(r"(\d+) items picked", page.inner_text("[data-testid=stMain]"))[1])  # type: ignore[index]
+    assert number == 40
+    page.get_by_role("button", name="Clear", exact=True).last.click()
+    settled(page)
+    assert "items picked" not in page.inner_text("[data-testid=stMain]")
+    page.close()
+
+
+def test_choices_survive_the_navigation_and_nothing_asks_the_outside(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    outside: list[str] = []
+    page.on("request", lambda request: None if "localhost" in request.url else outside.append(request.url))
+    page.goto(f"{address}/?run=people&candidates=untouched")
+    page.wait_for_selector("table.ladder", timeout=PATIENCE_MS)
+    settled(page)
+    for name, path in (("Probes", "probes"), ("Attacks", "attacks"), ("Methods", "methods"), ("Overview", "")):
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.wait_for_selector(f"h1:has-text('{name}')", timeout=PATIENCE_MS)
+        settled(page)
+        assert page.url.split("?")[0].rstrip("/").endswith(path or "localhost:" + address.rsplit(":", 1)[1])
+        if name != "Methods":
+            assert "run=people" in page.url and "candidates=untouched" in page.url
+    assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
+    page.close()

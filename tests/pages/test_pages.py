@@ -1,0 +1,226 @@
+"""Every page in every state of a run: no exception, the control drawn, nothing said that the findings do not carry."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from audit.catalogue import CATALOGUE, evidence_class
+from tests.pages import synthetic
+from tests.pages.conftest import APP, PAGES, TIMEOUT, Open, charts, texts
+
+FORBIDDEN = re.compile(r"\b(deleted|compliant|compliance|is safe|certified)\b", re.IGNORECASE)
+SHOWS_A_RUN = ("overview", "drift", "probes", "attacks")
+
+
+def words(app: AppTest) -> str:
+    """Everything that a page says, however it says it."""
+    parts = [*app.text, *app.markdown, *app.caption, *app.title, *app.subheader, *app.html, *app.info, *app.warning]
+    return "\n".join(str(part.value) for part in [*parts, *app.error])
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("run", ["people", "gaps"])
+def test_every_page_opens_on_every_run(open_page: Open, page: str, run: str) -> None:
+    app = open_page(page, run=run)
+    assert not app.exception
+    assert not FORBIDDEN.search(words(app))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_folder_of_runs_says_what_to_do(open_page: Open, page: str, tmp_path: Path) -> None:
+    app = open_page(page, runs=tmp_path / "nothing")
+    assert not app.exception
+    if page in SHOWS_A_RUN:
+        known = app.selectbox(key="pick-run").options if "pick-run" in app.session_state else []
+        assert known or "Start one on the page" in app.info[0].value
+
+
+@pytest.mark.parametrize("page", SHOWS_A_RUN)
+def test_a_damaged_run_is_named_and_nothing_else_breaks(open_page: Open, page: str, tmp_path: Path) -> None:
+    synthetic.build(tmp_path / "runs" / "people")
+    broken = tmp_path / "runs" / "people" / "findings" / "hides" / "probes.linear.json"
+    broken.write_text("{not json", encoding="utf-8")
+    app = open_page(page, runs=tmp_path / "runs", run="people")
+    assert not app.exception
+    assert any("probes" in error.value for error in app.error)
+
+
+@pytest.mark.parametrize("page", SHOWS_A_RUN)
+def test_a_run_that_has_only_begun(open_page: Open, page: str, tmp_path: Path) -> None:
+    run = synthetic.Run(tmp_path / "runs" / "new")
+    run.write_plan(synthetic.plan(["hides"]))
+    app = open_page(page, runs=tmp_path / "runs", run="new")
+    assert not app.exception
+    assert "not complete" in app.warning[0].value
+
+
+def test_the_ladder_names_verdicts_in_words_and_shapes(open_page: Open) -> None:
+    app = open_page("overview", run="people")
+    ladder = next(element.value for element in app.html if "<table" in element.value)
+    assert "Suppressed: hidden, not gone" in ladder
+    assert "Present: still said" in ladder
+    assert "No trace found by this audit" in ladder
+    assert "●" in ladder and "○" in ladder
+    assert "That does not rule out" in texts(app)
+
+
+def test_a_link_restores_run_and_candidates(open_page: Open) -> None:
+    app = open_page("probes", run="people", candidates=["untouched"])
+    assert app.selectbox(key="pick-run").value == "people"
+    assert app.multiselect(key="pick-candidates").value == ["untouched"]
+    assert "untouched" in charts(app)[0]
+    assert "hides" not in charts(app)[0]
+
+
+def test_a_choice_is_written_into_the_url_and_kept_on_the_next_page(open_page: Open) -> None:
+    app = open_page("overview", run="people")
+    app.multiselect(key="pick-candidates").set_value(["untouched", "hides"]).run()
+    assert app.query_params["candidates"] == ["untouched", "hides"]
+    app.query_params.clear()  # what the browser does when a link of the navigation is followed
+    app.switch_page("pages/attacks.py").run()
+    assert not app.exception
+    assert app.multiselect(key="pick-candidates").value == ["untouched", "hides"]
+    assert app.query_params["run"] == "people"
+
+
+def test_another_run_drops_the_candidates_of_the_last_one(open_page: Open, tmp_path: Path) -> None:
+    synthetic.build(tmp_path / "runs" / "one", ["hides", "untouched"])
+    synthetic.build(tmp_path / "runs" / "two", ["like-retrained"])
+    app = open_page("overview", runs=tmp_path / "runs", run="one", candidates=["hides"])
+    app.selectbox(key="pick-run").set_value("two").run()
+    assert not app.exception
+    assert app.multiselect(key="pick-candidates").value == ["like-retrained"]
+
+
+@pytest.mark.parametrize("query", [{"run": "no-such-run"}, {"run": "people", "candidates": "nobody"}])
+def test_a_link_to_something_that_is_not_there_falls_back(open_page: Open, query: dict[str, str]) -> None:
+    app = open_page("overview", **query)
+    assert not app.exception
+    assert app.multiselect(key="pick-candidates").value
+
+
+@pytest.mark.parametrize("page", ["overview", "drift"])
+def test_text_of_a_corpus_is_never_markup(open_page: Open, page: str, tmp_path: Path) -> None:
+    synthetic.build(tmp_path / "runs" / "hostile", prompt=synthetic.HOSTILE)
+    app = open_page(page, runs=tmp_path / "runs", run="hostile", item="forget:0")
+    assert not app.exception
+    for element in [*app.html, *app.markdown, *app.caption, *app.title, *app.subheader]:
+        assert "evil.example" not in str(element.value)
+    for spec in charts(app):
+        assert "<img" not in spec and "\\u003cimg" not in spec
+    if page == "drift":
+        assert any("&lt;img" in spec for spec in charts(app))
+
+
+def test_a_reason_that_quotes_data_is_shown_as_it_is(open_page: Open) -> None:
+    app = open_page("probes", run="gaps", candidates=["hides"])
+    assert synthetic.HOSTILE in texts(app)
+    assert "not applicable" in texts(app)
+    assert not any("evil.example" in str(element.value) for element in [*app.html, *app.markdown, *app.caption])
+
+
+@pytest.mark.parametrize(
+    ("page", "candidate", "status"),
+    [
+        ("probes", "hides", "not applicable"),
+        ("attacks", "hides", "not identifiable"),
+        ("drift", "untouched", "failed"),
+        ("drift", "untouched", "not measured in this run"),
+    ],
+)
+def test_a_missing_number_is_said_to_be_missing(open_page: Open, page: str, candidate: str, status: str) -> None:
+    app = open_page(page, run="gaps", candidates=[candidate])
+    assert status in texts(app)
+
+
+def test_original_reference_and_chance_are_drawn_with_the_probe(open_page: Open) -> None:
+    app = open_page("probes", run="people")
+    names = {trace.get("name") for trace in json.loads(charts(app)[0])["data"]}
+    assert {"original", "reference", "chance", "hides", "like-retrained"} <= names
+    app.segmented_control(key="floor").set_value("shuffled").run()
+    assert not app.exception
+    assert "shuffled" in {trace.get("name") for trace in json.loads(charts(app)[0])["data"]}
+
+
+def test_maps_say_how_many_points_they_draw_and_how_far_to_trust_them(open_page: Open) -> None:
+    app = open_page("drift", run="people", candidates=["hides"])
+    assert any("120 of 120 points are drawn" in caption.value for caption in app.caption)
+    titles = [note["text"] for note in json.loads(charts(app)[0])["layout"]["annotations"]]
+    assert len(titles) == 3
+    assert all("trustworthiness 0.91" in title for title in titles)
+    app.segmented_control(key="map").set_value("umap").run()
+    assert not app.exception
+
+
+def test_the_item_in_the_link_opens_its_card(open_page: Open) -> None:
+    app = open_page("overview", run="people", item="forget:3")
+    assert not app.exception
+    assert "What is the job of person 1?" in texts(app)
+
+
+def test_no_figure_offers_an_upload(open_page: Open) -> None:
+    for page in SHOWS_A_RUN:
+        for element in open_page(page, run="people").get("plotly_chart"):
+            config = json.loads(element.proto.config)
+            assert config["showSendToCloud"] is False
+            assert config["displaylogo"] is False
+
+
+def test_methods_describe_the_whole_catalogue(open_page: Open) -> None:
+    app = open_page("methods")
+    said = texts(app)
+    for id in CATALOGUE:
+        assert evidence_class(id).blind_to in said
+        assert evidence_class(id).formula in said
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (APP.parent / "pages").glob("[!_]*.py")))
+def test_a_page_that_is_asked_for_first_still_goes_through_the_router(
+    page: str, made_up_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamlit runs a file of `pages/` by itself when a fresh server is asked for it; sign-in must hold even then."""
+    monkeypatch.setenv("PALIMPSEST_RUNS", str(made_up_runs))
+    app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
+    app.secrets["auth"] = {"redirect_uri": "http://localhost/x", "cookie_secret": "x"}
+    app.user = {"is_logged_in": False}
+    app.switch_page(f"pages/{page}").run()
+    assert "Sign in to see the audits." in texts(app)
+    assert [title.value for title in app.title] == ["Palimpsest"]
+    assert not charts(app)
+
+
+def test_signed_in_people_see_the_audits(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALIMPSEST_RUNS", str(made_up_runs))
+    app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
+    app.secrets["auth"] = {"redirect_uri": "http://localhost/x", "cookie_secret": "x"}
+    app.user = {"is_logged_in": True, "email": "reviewer@example.org"}
+    app.run()
+    assert not app.exception
+    assert charts(app)
+
+
+@pytest.mark.parametrize("id", list(CATALOGUE))
+def test_the_made_up_tables_have_the_columns_of_the_real_ones(id: str) -> None:
+    row = next(iter(synthetic.ROWS[id]("hides", "")))
+    assert set(row) == set(evidence_class(id).row._fields)  # type: ignore[attr-defined]
+
+
+def test_a_layer_that_the_other_map_lacks_is_replaced(open_page: Open) -> None:
+    app = open_page("drift", run="people")
+    app.select_slider(key="map-layer").set_value(1).run()
+    assert not app.exception
+    app.segmented_control(key="map").set_value("umap").run()
+    assert not app.exception
+    assert app.select_slider(key="map-layer").value in (2, 4)
+
+
+def test_evidence_of_another_version_is_left_out(open_page: Open, tmp_path: Path) -> None:
+    run = synthetic.build(tmp_path / "runs" / "old", ["hides"])
+    run.write_plan({**synthetic.plan(["hides"]), "evidence": ["probes.linear", "probes.of_the_future"]})
+    for page in SHOWS_A_RUN:
+        assert not open_page(page, runs=tmp_path / "runs", run="old").exception

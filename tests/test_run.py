@@ -1,0 +1,161 @@
+"""Run, resume, cancel and kill an audit of the tiny lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit import jobs
+from audit.casefile import read_plan
+from audit.errors import Cancelled, CaseError, StoreError
+from audit.progress import CANCEL
+from audit.run import run_audit
+from audit.store import open_run
+from audit.types import Status
+
+ROOT = Path(__file__).parent.parent
+QUICK = ["behaviour.recall", "behaviour.probability", "utility.retain"]
+
+
+def case_with(tiny_lab: Path, tmp_path: Path, *candidates: str) -> Path:
+    """A case file that names only some of the lab's candidates."""
+    text = (tiny_lab / "case.toml").read_text()
+    head, *blocks = text.split("[[subjects.candidates]]")
+    last, _, tail = blocks[-1].partition("[corpora]")
+    blocks[-1] = last
+    kept = [block for block in blocks if any(f'name = "{name}"' in block for name in candidates)]
+    text = head + "".join("[[subjects.candidates]]" + block for block in kept) + "[corpora]" + tail
+    text = text.replace('path = "', f'path = "{tiny_lab}/')
+    for split in ("forget", "retain", "holdout"):
+        text = text.replace(f'"{split}.jsonl"', f'"{tiny_lab / (split + ".jsonl")}"')
+    path = tmp_path / "case.toml"
+    path.write_text(text)
+    return path
+
+
+def events(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_resumes_without_repeating(tiny_lab: Path, tmp_path: Path) -> None:
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
+    out = tmp_path / "run"
+    first = run_audit(plan, out, only=QUICK[:2], device="cpu")
+    assert (first.computed, first.kept) == (2, 0)
+    second = run_audit(plan, out, only=QUICK, device="cpu")
+    assert (second.computed, second.kept) == (1, 2)
+    run = open_run(out)
+    assert run.complete
+    assert [f.id for f in run.findings("last-block")] == QUICK
+    assert all(f.status is Status.MEASURED for f in run.findings("last-block"))
+
+
+def test_another_setting_is_measured_anew(tiny_lab: Path, tmp_path: Path) -> None:
+    path = case_with(tiny_lab, tmp_path, "last-block")
+    out = tmp_path / "run"
+    run_audit(read_plan(path), out, only=QUICK[:1], device="cpu")
+    path.write_text(path.read_text() + '\n[evidence."behaviour.recall"]\nmetric = "contains"\n')
+    assert run_audit(read_plan(path), out, only=QUICK[:1], device="cpu").computed == 1
+
+
+def test_cancel_keeps_what_was_finished(tiny_lab: Path, tmp_path: Path) -> None:
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block", "npo"))
+    out = tmp_path / "run"
+
+    def listen(progress: Any) -> None:
+        if progress.subject == "npo":
+            (out / CANCEL).touch()
+
+    with pytest.raises(Cancelled):
+        run_audit(plan, out, only=QUICK, device="cpu", listen=listen)
+    assert jobs.state(out).state == "cancelled"
+    assert not open_run(out).complete
+    assert len(open_run(out).findings("last-block")) == 3
+    again = run_audit(plan, out, only=QUICK, device="cpu")
+    assert again.kept >= 3
+    assert jobs.state(out).state == "done"
+
+
+def test_a_killed_run_loses_and_repeats_nothing(tiny_lab: Path, tmp_path: Path) -> None:
+    case = case_with(tiny_lab, tmp_path, "last-block", "npo", "rmu")
+    out = tmp_path / "run"
+    environment = {**os.environ, "PALIMPSEST_CACHE": str(tmp_path / "views")}
+    command = [sys.executable, "-m", "audit", "run", str(case), "--out", str(out), "--device", "cpu"]
+    command += [part for id in QUICK for part in ("--only", id)]
+    victim = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("findings/*/*.json"))) < 2:
+        assert time.monotonic() < deadline, "the run did not get going"
+        assert victim.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    finished = {path: path.read_bytes() for path in out.glob("findings/*/*.json")}
+    assert jobs.state(out).state == "interrupted"
+    assert not (out / "manifest.json").exists()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = [(e["candidate"], e["id"]) for e in events(out) if e["event"] == "finding"]
+    assert len(measured) == len(set(measured)) == 9
+    assert {path: path.read_bytes() for path in finished} == finished
+    assert open_run(out).complete
+
+
+def test_two_runs_at_once_are_told_apart(tiny_lab: Path, tmp_path: Path) -> None:
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
+    out = tmp_path / "run"
+    with open_hold(out), pytest.raises(StoreError, match="Another process"):
+        run_audit(plan, out, only=QUICK[:1], device="cpu")
+
+
+def open_hold(out: Path) -> Any:
+    from audit.store import Run
+
+    return Run(out).hold()
+
+
+def test_an_unknown_id_is_suggested(tiny_lab: Path, tmp_path: Path) -> None:
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
+    with pytest.raises(CaseError, match='Did you mean "drift.cka"'):
+        run_audit(plan, tmp_path / "run", only=["drift.cca"], device="cpu")
+
+
+def test_a_broken_candidate_stops_itself_only(tiny_lab: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_lab / "models" / "npo", broken)
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
+    path = case_with(tiny_lab, tmp_path, "last-block", "npo")
+    path.write_text(path.read_text().replace(str(tiny_lab / "models" / "npo"), str(broken)))
+    outcome = run_audit(read_plan(path), tmp_path / "run", only=QUICK[:1], device="cpu")
+    run = open_run(tmp_path / "run")
+    assert [f.status for f in run.findings("last-block")] == [Status.MEASURED]
+    assert [f.status for f in run.findings("npo")] == [Status.FAILED]
+    assert len(outcome.failed) == 1
+    assert "npo" in outcome.failed[0]
+
+
+def test_a_job_outlives_its_starter_and_can_be_cancelled(tiny_lab: Path, tmp_path: Path) -> None:
+    case = case_with(tiny_lab, tmp_path, "last-block", "npo")
+    out = tmp_path / "run"
+    assert jobs.state(out).state == "none"
+    jobs.start(case, out, only=["attacks.relearn"], device="cpu")
+    assert jobs.state(out).state == "running"
+    with pytest.raises(StoreError, match="already"):
+        jobs.start(case, out)
+    jobs.cancel(out)
+    deadline = time.monotonic() + 120
+    while jobs.state(out).state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert jobs.state(out).state == "cancelled"

@@ -1,0 +1,116 @@
+"""What single pages choose from: maps, curves, attacks, methods, progress."""
+
+from __future__ import annotations
+
+import pytest
+
+from audit.catalogue import CATALOGUE, evidence_class, settings_of
+from audit.policy import load_policy
+from audit.progress import Progress
+from audit.types import Finding
+from audit.views import attacks, drift, methods, overview, progress
+from audit.views.tables import together
+
+Findings = dict[str, dict[str, Finding]]
+
+
+def one(findings: Findings, id: str) -> dict[str, Finding | None]:
+    return {name: found.get(id) for name, found in findings.items()}
+
+
+def test_layers_are_those_of_the_method(findings: Findings) -> None:
+    table = together(one(findings, "drift.map"))
+    assert drift.layers(table, "pca") == [0, 1, 2, 3, 4]
+    assert drift.layers(table, "umap") == [2, 4]
+    assert drift.subjects(table, ["untouched"]) == ["original", "reference", "untouched"]
+
+
+def test_a_crowded_map_keeps_the_same_items_in_every_map(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = together(one(findings, "drift.map"))
+    found, total = drift.points(table, "pca", 4)
+    assert (len(found), total) == (200, 200)  # 40 items, five subjects
+    monkeypatch.setattr(drift, "BUDGET", 120)
+    found, total = drift.points(table, "pca", 4)
+    assert (len(found), total) == (100, 200)  # every second item
+    assert found.groupby("subject")["item"].agg(frozenset).nunique() == 1
+
+
+@pytest.mark.parametrize("customdata", ["forget:1", ["forget:1"]])
+def test_picked_items_are_read_from_customdata_once(customdata: object) -> None:
+    points = [{"customdata": customdata}, {"customdata": customdata}, {"x": 1}, {"customdata": 7}]
+    assert drift.picked_ids({"points": points}) == ["forget:1"]
+    assert drift.picked_ids({}) == []
+
+
+def test_only_the_debiased_estimate_has_an_interval() -> None:
+    chart = evidence_class("drift.cka").chart
+    assert drift.curve_chart(chart, "debiased", "original").low == "low"
+    assert drift.curve_chart(chart, "biased", "original").low is None
+
+
+def test_the_original_is_at_one_from_itself(findings: Findings) -> None:
+    curve = overview.drift_curve(together(one(findings, "drift.cka")))
+    assert set(curve.loc[curve["subject"] == "original", "debiased"]) == {1.0}
+    assert overview.drift_curve(curve.iloc[:0]).empty
+
+
+def test_the_original_before_the_attack_is_drawn_along_the_curve(findings: Findings) -> None:
+    curve = attacks.run_of(together(one(findings, "attacks.relearn")))
+    level = curve[curve["subject"] == "original"]
+    assert list(level["step"]) == [0, 40]
+    assert set(level["recovery"]) == {0.95}
+    assert set(curve["seed"]) == {"all"}
+    assert list(attacks.seeds(together(one(findings, "attacks.relearn")))) == ["all", "0", "1", "2"]
+
+
+def test_recovery_shows_floor_and_ceiling(findings: Findings) -> None:
+    table = attacks.recovery(findings, ["attacks.relearn"])
+    row = table[table["candidate"] == "hides"].iloc[0]
+    assert row["floor"].startswith("0.10") and row["floor"].endswith("reference")
+    assert row["original"].startswith("0.95")
+    assert attacks.recovery({"hides": {}}, ["attacks.relearn"]).empty
+
+
+def test_inside_says_the_worst_of_the_two(findings: Findings) -> None:
+    answers = {a.name: a for a in overview.inside(findings, load_policy())}
+    assert answers["hides"].state == "found"
+    assert answers["like-retrained"].state == "clear"
+    assert overview.inside({"new": {}}, load_policy(), running=True)[0].sentence.count("not measured yet") == 2
+
+
+@pytest.mark.parametrize("id", list(CATALOGUE))
+def test_methods_know_every_setting_and_every_column(id: str) -> None:
+    assert {s.name: s.default for s in methods.settings(id)} == settings_of(evidence_class(id))
+    assert set(methods.columns(id)) == set(evidence_class(id).row._fields)  # type: ignore[attr-defined]
+    assert methods.access(id)
+
+
+def test_a_meaning_is_the_string_below_the_field() -> None:
+    meanings = {s.name: s.meaning for s in methods.settings("attacks.relearn")}
+    assert meanings["steps"] == "Training steps."
+
+
+def test_every_evidence_is_in_one_place() -> None:
+    assert sorted(id for ids in methods.by_place().values() for id in ids) == sorted(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "not known yet"), (0.2, "about 1 s"), (80, "about 80 s"), (100, "about 2 min"), (5400, "about 1.5 h")],
+)
+def test_duration(seconds: float | None, words: str) -> None:
+    assert progress.duration(seconds) == words
+
+
+@pytest.mark.parametrize(("count", "words"), [(2**30, "1.0 GiB"), (3 * 2**20, "3.0 MiB"), (2048, "2 KiB")])
+def test_size(count: int, words: str) -> None:
+    assert progress.size(count) == words
+
+
+def test_progress_in_words() -> None:
+    now = Progress("running", 0.431, "attacks.relearn", "npo", "step 3", 200.0)
+    assert progress.summary(now) == "running, 43\u202f% done, time left: about 3 min"
+    assert progress.line(now) == "Relearning on npo: step 3"
+    assert progress.line(Progress("running")) == "starting"
+    assert progress.summary(Progress("failed", elapsed=120.0)) == "failed after about 2 min"
+    assert progress.summary(Progress()) == "not started"
