@@ -39,7 +39,7 @@ types: $(VENV)/.installed-tests
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.installed-tests
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 bench: $(VENV)/.installed-tests
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from audit.bench import Bench
 from audit.cache import Cache, locked
+from tests.browser import FLAGS, system_chromium
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -92,6 +94,17 @@ def bench_of(tiny_lab: Path, garage: object) -> Callable[..., Bench]:
         return Bench(case, garage, Cache(views()), audit=plan.cases())  # type: ignore[arg-type]
 
     return bench
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium for all browser tests of a worker: the system's, else Playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=system_chromium(), args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -33,7 +33,6 @@ def audited(request: pytest.FixtureRequest, tiny_lab: Path) -> Run:
     return run_audit(read_plan(case), folder / "run", only=consulted, device="cpu").run
 
 
-@pytest.mark.xdist_group("truth")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_verdict_is_the_truth(audited: Run, name: str, tiny_lab: Path) -> None:
     truth: dict[str, Any] = tomllib.loads((tiny_lab / "truth.toml").read_text())
@@ -42,7 +41,6 @@ def test_the_verdict_is_the_truth(audited: Run, name: str, tiny_lab: Path) -> No
     assert agrees(truth[name], judgement), f"expected {expected(truth[name])}, found {judgement}"
 
 
-@pytest.mark.xdist_group("truth")
 def test_agreement_can_fail(audited: Run, tiny_lab: Path) -> None:
     """The positive control of this very file: the truth of one candidate does not fit another."""
     truth: dict[str, Any] = tomllib.loads((tiny_lab / "truth.toml").read_text())

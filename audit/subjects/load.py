@@ -89,6 +89,8 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
             how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype)}
             model = load_checkpoint(spec, folder, dtype=dtype, **how)
         tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
+    if quantize == "nf4":
+        _plain_kernels(model)
     model.eval()
     model.requires_grad_(False)
     where = torch.device(model.get_input_embeddings().weight.device)
@@ -138,6 +140,17 @@ def _quantization(quantize: Quantize | None, dtype: str) -> Any:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
     )
+
+
+def _plain_kernels(model: PreTrainedModel) -> None:
+    """Leave bitsandbytes' packed CPU kernel aside.
+
+    It computes in bfloat16 whatever was asked for, exists on some processors only, so that two machines would measure
+    different numbers, and refuses widths that 32 does not divide.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 @contextmanager

@@ -93,7 +93,6 @@ def test_a_wrong_request_is_answered_with_a_suggestion(
     assert set(SCENARIOS) == {"people"}
 
 
-@pytest.mark.xdist_group("lab")
 class TestTiny:
     def test_its_files_are_all_there(self, tiny_lab: Path) -> None:
         case = tomllib.loads((tiny_lab / "case.toml").read_text())

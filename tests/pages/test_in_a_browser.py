@@ -16,22 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser import system_chromium
 from tests.pages.conftest import APP
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
+pytestmark = pytest.mark.e2e
 PATIENCE_MS = 90_000
 
 
@@ -57,17 +44,6 @@ def address(made_up_runs: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = system_chromium()
-    if path is None and os.environ.get("CI") != "true":
-        pytest.skip("no Chromium; `python tests/browser.py` installs one")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
 
 
 def settled(page: Any) -> None:
