@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 IN_A_ROW = 4
 MAP_HEIGHT = 380
+WEBGL_FROM = 3000
+"""From this many points in all on the graphics card draws them; below, starting it costs more than it saves."""
 MAX_TEXTS = 2000
 """Above this many points a map carries no text: the browser would be sent megabytes; a selection lists the items."""
 LONGEST = 120
@@ -46,12 +48,16 @@ def maps(
         horizontal_spacing=0.025,
         vertical_spacing=0.24 / rows,
     )
+    kind = "scattergl" if len(points) >= WEBGL_FROM else "scatter"
     for place, name in enumerate(order):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         part = points[points["subject"] == name]
         for split in [s for s in ("retain", "holdout", "forget") if s in set(part["split"])]:
-            _add_points(figure, part[part["split"] == split], split, looks[name], bool(picked), cell, place == 0)
-        _add_rings(figure, part[part["item"].isin(set(picked))], INK["dark" if mode == "dark" else "light"], cell)
+            trace = _points(part[part["split"] == split], split, looks[name], bool(picked), place == 0)
+            figure.add_trace({"type": kind, **trace}, **cell)
+        ringed = part[part["item"].isin(set(picked))]
+        if len(ringed):
+            figure.add_trace({"type": kind, **_rings(ringed, INK["dark" if mode == "dark" else "light"])}, **cell)
     figure.update_annotations(yshift=6)
     finish(figure, height=90 + MAP_HEIGHT * rows)
     figure.update_layout(
@@ -70,58 +76,45 @@ def _title(part: pd.DataFrame, name: str) -> str:
     return f"<b>{escape(name)}</b><br><span style='font-size:0.8em'>{len(part)} items, {quality}</span>"
 
 
-def _add_points(
-    figure: go.Figure, part: pd.DataFrame, split: str, look: Look, dim: bool, cell: dict[str, int], legend: bool
-) -> None:
-    import plotly.graph_objects as go
-
+def _points(part: pd.DataFrame, split: str, look: Look, dim: bool, legend: bool) -> dict[str, Any]:
     forget = split == "forget"
     colour = look.colour if forget else GREY
-    figure.add_trace(
-        go.Scattergl(
-            x=part["x"].to_numpy("float32"),
-            y=part["y"].to_numpy("float32"),
-            mode="markers",
-            name=split,
-            legendgroup=split,
-            showlegend=legend,
-            customdata=part["item"].to_numpy(),
-            marker={
-                "symbol": SPLIT_LOOKS[split].symbol,
-                "size": 8 if forget else 6,
-                "color": faded(colour, 0.3 if dim else (0.9 if forget else 0.55)),
-                "line": {"width": 1, "color": faded(colour, 0.3 if dim else 0.7)},
-            },
-            **_texts(part),
-        ),
-        **cell,
-    )
+    return {
+        **_markers(part, split),
+        "legendgroup": split,
+        "showlegend": legend,
+        "marker": {
+            "symbol": SPLIT_LOOKS[split].symbol,
+            "size": 8 if forget else 6,
+            "color": faded(colour, 0.3 if dim else (0.9 if forget else 0.55)),
+            "line": {"width": 1, "color": faded(colour, 0.3 if dim else 0.7)},
+        },
+    }
 
 
-def _add_rings(figure: go.Figure, part: pd.DataFrame, ink: str, cell: dict[str, int]) -> None:
-    import plotly.graph_objects as go
-
-    if part.empty:
-        return
+def _rings(part: pd.DataFrame, ink: str) -> dict[str, Any]:
     few = len(part) <= FEW
-    figure.add_trace(
-        go.Scattergl(
-            x=part["x"].to_numpy("float32"),
-            y=part["y"].to_numpy("float32"),
-            mode="markers",
-            name="picked",
-            showlegend=False,
-            customdata=part["item"].to_numpy(),
-            marker={
-                "symbol": "circle-open",
-                "size": 14 if few else 10,
-                "color": ink,
-                "line": {"width": 2.5 if few else 1.2, "color": ink},
-            },
-            **_texts(part),
-        ),
-        **cell,
-    )
+    return {
+        **_markers(part, "picked"),
+        "showlegend": False,
+        "marker": {
+            "symbol": "circle-open",
+            "size": 14 if few else 10,
+            "color": ink,
+            "line": {"width": 2.5 if few else 1.2, "color": ink},
+        },
+    }
+
+
+def _markers(part: pd.DataFrame, name: str) -> dict[str, Any]:
+    return {
+        "x": part["x"].to_numpy("float32"),
+        "y": part["y"].to_numpy("float32"),
+        "mode": "markers",
+        "name": name,
+        "customdata": part["item"].to_numpy(),
+        **_texts(part),
+    }
 
 
 def _texts(part: pd.DataFrame) -> dict[str, Any]:

@@ -71,5 +71,7 @@ def test_a_crowded_map_sends_no_texts() -> None:
     assert figure.data[0].x.dtype == "float32"
 
 
-def test_all_points_are_drawn_with_webgl() -> None:
+def test_many_points_are_drawn_with_webgl(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {trace.type for trace in maps(points(["a"]), ["a"], LOOKS, ["forget:0"]).data} == {"scatter"}
+    monkeypatch.setattr("audit.figures.maps.WEBGL_FROM", 1)
     assert {trace.type for trace in maps(points(["a"]), ["a"], LOOKS, ["forget:0"]).data} == {"scattergl"}
