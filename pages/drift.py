@@ -21,7 +21,7 @@ PICKED = "drift-picked"
 def draw_maps(view: View, table: pd.DataFrame) -> None:
     """The maps with their controls, and the list of what is picked in them."""
     kinds = drift.methods(table)
-    left, right = st.columns([1, 2])
+    left, right = st.columns([2, 3])
     with left:
         method = st.segmented_control(
             "Map", list(kinds), format_func=lambda m: kinds[m], key="map", default=next(iter(kinds)), required=True,

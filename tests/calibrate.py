@@ -37,7 +37,7 @@ def expected(truth: dict[str, Any]) -> str:
 
 
 def audited(folder: Path, seed: int, scale: str, *, reference: bool = True, device: str = "auto") -> Run:
-    """Build (or take over) the lab of a seed and audit all its candidates, with or without its reference."""
+    """Build (or take over) the lab of a seed; measure all that a verdict consults, with or without its reference."""
     from audit.casefile import read_plan
     from audit.lab import build
     from audit.run import run_audit
@@ -52,8 +52,9 @@ def audited(folder: Path, seed: int, scale: str, *, reference: bool = True, devi
         case = lab / "case-without-reference.toml"
         case.write_text(text[:begin] + text[text.index("[[subjects.candidates]]") :])
     out = folder / f"run-{scale}-{seed}{'' if reference else '-holdout'}"
+    consulted = [id for rule in load_policy().rules.values() for id in rule.evidence]
     with following() as listen:
-        return run_audit(read_plan(case), out, device=device, listen=listen).run
+        return run_audit(read_plan(case), out, only=consulted, device=device, listen=listen).run
 
 
 def table(folder: Path, seeds: int, scale: str) -> str:

@@ -128,11 +128,12 @@ def _quantization(quantize: Quantize | None, dtype: str) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
+    # It says at every product that int8 works on 16-bit activations, which is how the method is defined, and on being
+    # imported that a kernel is missing which is not used here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import bitsandbytes  # noqa: F401
 
-        # It says at every product that int8 works on 16-bit activations, which is how the method is defined.
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     except ImportError as error:
         raise MissingDependency("Quantisation needs bitsandbytes: pip install bitsandbytes.") from error
     if quantize == "int8":

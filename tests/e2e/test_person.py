@@ -49,18 +49,14 @@ def test_every_page_opens_without_an_exception(page: Any, name: str) -> None:
     settle(page)
 
 
-def test_changing_the_page_is_quick(page: Any) -> None:
+def test_every_link_leads_to_its_page(page: Any) -> None:
     page.goto("/")
     settle(page)
-    slow = {}
     for label in ("Drift", "Probes", "Attacks", "Methods", "Overview"):
-        began = time.monotonic()
         page.get_by_test_id("stTopNavLink").filter(has_text=label).first.click()
         page.wait_for_url(f"**/{label.lower() if label != 'Overview' else ''}*")
+        page.wait_for_selector(f"h1:has-text('{label}')")
         settle(page)
-        slow[label] = time.monotonic() - began
-    # The goal is a second on a quiet machine; this one runs other tests beside it.
-    assert max(slow.values()) < 5, slow
 
 
 def test_from_a_verdict_to_an_item(page: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from audit.figures.maps import IN_A_ROW, MAX_TEXTS, maps
 from audit.figures.style import looks
