@@ -22,11 +22,13 @@ from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.encode import Encoded
-    from audit.activations.states import States
+    from audit.activations.states import States, WholeStates
     from audit.subjects.fingerprint import Fingerprint
     from audit.subjects.garage import Garage
     from audit.subjects.load import Subject
 
+WHOLE_ITEMS = 2000
+"""Items of a corpus of which every token is kept for dictionaries of features."""
 Variant = Literal["answer", "paraphrase", "wrong", "paraphrased_answer"]
 Tick = Callable[[float, str], None]
 
@@ -120,6 +122,20 @@ class Bench:
             self._pass(role, split), wanted, list(chosen["item"]), list(chosen["entity"]), chosen["index"].to_numpy()
         )
 
+    def whole(self, role: Role, split: Split) -> WholeStates:
+        """States of every token of prompt and true answer at the layers of dictionaries, at most WHOLE_ITEMS items.
+
+        `sequence` counts the items of the corpus.
+        """
+        from dataclasses import replace
+
+        from audit.activations.states import read_whole
+
+        rows = self.likelihood(role, split)
+        item = np.searchsorted(np.flatnonzero(rows["variant"] == "answer"), np.arange(len(rows)))
+        found = read_whole(self._pass(role, split))
+        return replace(found, sequence=item[found.sequence])
+
     def likelihood(self, role: Role, split: Split) -> pd.DataFrame:
         """Log-probabilities of every sequence of the pass, one row each, in nats per token.
 
@@ -193,7 +209,7 @@ class Bench:
         fingerprint = self.fingerprint(role)
         key = digest_of(
             [
-                "pass",
+                "pass with whole rows",
                 __version__,
                 fingerprint.id,
                 fingerprint.tokenizer,
@@ -204,8 +220,9 @@ class Bench:
         )
 
         def fill(partial: Path) -> None:
-            from audit.activations.capture import capture
+            from audit.activations.capture import Whole, capture
             from audit.activations.encode import encode
+            from audit.activations.layers import decoder_layers, dictionary_layers
 
             with self.model(role) as subject:
                 sequences: list[Encoded] = [
@@ -213,11 +230,17 @@ class Bench:
                     for _, _, _, prompt, answer in self._sequences(corpus)
                 ]
                 self._check_length(subject, sequences)
+                answers = [k for k, (_, variant, *_) in enumerate(self._sequences(corpus)) if variant == "answer"]
+                whole = Whole(
+                    tuple(answers[i] for i in self.subset(split, WHOLE_ITEMS)),
+                    dictionary_layers(len(decoder_layers(subject.model))),
+                )
                 np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(partial / "lengths.bin")
                 capture(
                     subject,
                     sequences,
                     partial,
+                    whole=whole,
                     progress=lambda share: self.progress(0.0, f"reading the {role} on {split}: {share:.0%}"),
                 )
 

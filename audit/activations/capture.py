@@ -1,8 +1,9 @@
 """The one forward pass that feeds all evidence.
 
 For every sequence it keeps the hidden states of all layers at three positions and the log-probability of every answer
-token. Batches are sorted by length, the unembedding is applied to answer positions only, and each batch goes to disk
-as soon as it is computed: peak memory is a batch, not a corpus.
+token; for chosen sequences also the states of every token at a few layers (`Whole`). Batches are sorted by length, the
+unembedding is applied to answer positions only, and each batch goes to disk as soon as it is computed: peak memory is a
+batch, not a corpus.
 
 State 0 is the input of the first block; state i is the output of block i, before the final norm.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from audit.activations.batch import TOKEN, Batch
 from audit.activations.encode import Encoded
 from audit.activations.layers import decoder, decoder_layers, final_norm, unembed
 from audit.errors import CaptureError
@@ -33,6 +35,14 @@ TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
 """Padded tokens of one batch. On a CPU small batches stay in the cache of the processor."""
 LOGIT_BUDGET = 2**27
 """Numbers in one block of logits (0.5 GiB as float32)."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Sequences of which every token is kept, and the layers at which: what a dictionary of features is read from."""
+
+    rows: tuple[int, ...] = ()
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,10 @@ def capture(
     *,
     padding: Literal["left", "right"] = "right",
     token_budget: int | None = None,
+    whole: Whole = Whole(),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> None:
-    """Run the pass and write `states.bin`, `tokens.bin` and `layout.json` into a folder.
+    """Run the pass and write `states.bin`, `tokens.bin`, `whole.bin` and `layout.json` into a folder.
 
     A folder that holds a broken-off pass of the same sequences is taken up at the batch where it stopped.
     Raises CaptureError when a hook did not fire, a state is not finite, or the head that is applied here does not
@@ -78,7 +89,13 @@ def capture(
     layers = decoder_layers(subject.model)
     width = subject.model.config.get_text_config().hidden_size
     shape = (len(POSITIONS), len(layers) + 1, len(sequences), width)
-    layout = {"shape": shape, "order": plan.order, "positions": POSITIONS, "batches": len(plan.batches)}
+    kept = set(whole.rows)
+    written = [i for i in plan.order if i in kept]
+    begins = np.cumsum([0, *(len(sequences[i]) if i in kept else 0 for i in plan.order)])
+    layout = {
+        "shape": shape, "order": plan.order, "positions": POSITIONS, "batches": len(plan.batches),
+        "whole": {"layers": whole.layers, "rows": written, "ids": [sequences[i].ids for i in written]},
+    }  # fmt: skip
     done = _resume(folder, layout)
     answers = np.cumsum([0, *(len(sequences[i]) - sequences[i].start for i in plan.order)])
     with torch.inference_mode(), open(folder / "states.bin", "r+b") as file:
@@ -87,8 +104,10 @@ def capture(
             if number < done:
                 continue
             rows = [sequences[i] for i in plan.order[begin:end]]
-            states, tokens = run_batch(subject, rows, padding)
+            chosen = [k for k, i in enumerate(plan.order[begin:end]) if i in kept]
+            states, tokens, all_tokens = run_batch(subject, rows, padding, chosen, whole.layers)
             _write(file.fileno(), states, shape, begin)
+            _write_whole(folder / "whole.bin", all_tokens, int(begins[-1]), int(begins[begin]))
             with open(folder / "tokens.bin", "r+b") as record:
                 record.seek(TOKEN.itemsize * int(answers[begin]))
                 record.write(tokens.tobytes())
@@ -97,11 +116,19 @@ def capture(
 
 
 def run_batch(
-    subject: Subject, rows: Sequence[Encoded], padding: Literal["left", "right"] = "right"
-) -> tuple[np.ndarray, np.ndarray]:
-    """One batch → states [positions, layers+1, rows, width] float32 and answer tokens (one record each, see TOKEN)."""
+    subject: Subject,
+    rows: Sequence[Encoded],
+    padding: Literal["left", "right"] = "right",
+    whole: Sequence[int] = (),
+    whole_layers: Sequence[int] = (),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One batch → its states, its answer tokens, and every token of the rows in `whole`.
+
+    States [positions, layers + 1, rows, width] float32; answer tokens one record each (see TOKEN); whole rows
+    [whole layers, tokens, width] float32.
+    """
     batch = Batch(rows, padding, _pad_id(subject), subject.device)
-    with collecting(subject, batch) as collected:
+    with collecting(subject, batch, whole, whole_layers) as (collected, tokens):
         hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
     expected = len(decoder_layers(subject.model)) + 1
     if len(collected) != expected:
@@ -115,13 +142,21 @@ def run_batch(
     if not np.isfinite(states).all():
         raise CaptureError("A hidden state is not a finite number: the model overflows in this number format.")
     vocabulary = subject.model.get_output_embeddings().weight.shape[0]
-    return states, batch.answer_tokens(hidden, unembed(subject.model), max(1, LOGIT_BUDGET // vocabulary))
+    answers = batch.answer_tokens(hidden, unembed(subject.model), max(1, LOGIT_BUDGET // vocabulary))
+    kept = [tokens[layer].cpu().numpy() for layer in whole_layers]
+    return states, answers, np.stack(kept) if kept else np.empty((0, 0, states.shape[-1]), np.float32)
 
 
 @contextmanager
-def collecting(subject: Subject, batch: Batch) -> Iterator[dict[int, Tensor]]:
-    """Hooks that keep the wanted positions of every block [positions, rows, width]; removed on leaving."""
+def collecting(
+    subject: Subject, batch: Batch, whole: Sequence[int] = (), whole_layers: Sequence[int] = ()
+) -> Iterator[tuple[dict[int, Tensor], dict[int, Tensor]]]:
+    """Hooks that keep the wanted positions of every block [positions, rows, width], and whole rows of some blocks.
+
+    Removed on leaving.
+    """
     collected: dict[int, Tensor] = {}
+    tokens: dict[int, Tensor] = {}
     layers = decoder_layers(subject.model)
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -129,79 +164,20 @@ def collecting(subject: Subject, batch: Batch) -> Iterator[dict[int, Tensor]]:
 
     def after(index: int) -> Callable[..., None]:
         def hook(module: Any, args: Any, output: Any) -> None:
-            collected[index] = batch.pick(output[0] if isinstance(output, tuple) else output)
+            hidden = output[0] if isinstance(output, tuple) else output
+            collected[index] = batch.pick(hidden)
+            if index in whole_layers:
+                tokens[index] = batch.whole(hidden, whole)
 
         return hook
 
     handles = [layers[0].register_forward_pre_hook(before, with_kwargs=True)]
     handles += [layer.register_forward_hook(after(i + 1)) for i, layer in enumerate(layers)]
     try:
-        yield collected
+        yield collected, tokens
     finally:
         for handle in handles:
             handle.remove()
-
-
-TOKEN = np.dtype([("id", np.int32), ("logprob", np.float32), ("top1", np.bool_)])
-
-
-class Batch:
-    """Padded token ids of some sequences, and where their positions lie."""
-
-    def __init__(self, rows: Sequence[Encoded], padding: str, pad_id: int, device: Any) -> None:
-        import torch
-
-        length = max(len(row) for row in rows)
-        ids = torch.full((len(rows), length), pad_id)
-        mask = torch.zeros((len(rows), length), dtype=torch.long)
-        shift = [0 if padding == "right" else length - len(row) for row in rows]
-        for i, row in enumerate(rows):
-            ids[i, shift[i] : shift[i] + len(row)] = torch.tensor(row.ids)
-            mask[i, shift[i] : shift[i] + len(row)] = 1
-        self.ids = ids.to(device)
-        self.rows = rows
-        self.shift = shift
-        self.inputs: dict[str, Any] = {"input_ids": self.ids}
-        if padding == "left":
-            # Causal models never look right, so padding on the right needs no mask and keeps the fast attention path.
-            self.inputs["attention_mask"] = mask.to(device)
-            self.inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(device)
-        self.index = torch.arange(len(rows), device=device)
-        self.prompt_last = torch.tensor([s + r.start - 1 for s, r in zip(shift, rows, strict=True)], device=device)
-        self.answer_last = torch.tensor([s + len(r) - 1 for s, r in zip(shift, rows, strict=True)], device=device)
-        steps = torch.arange(length, device=device)
-        inside = (steps > self.prompt_last[:, None]) & (steps <= self.answer_last[:, None])
-        self.first = min(s + r.start for s, r in zip(shift, rows, strict=True))
-        self.inside = inside[:, self.first :]
-        self.mean_weights = self.inside / self.inside.sum(1, keepdim=True)
-
-    def pick(self, hidden: Tensor) -> Tensor:
-        """Hidden states [rows, length, width] → the wanted positions [positions, rows, width], in float32."""
-        import torch
-
-        weights = self.mean_weights.to(hidden.device, hidden.dtype)
-        mean = torch.bmm(weights[:, None], hidden[:, self.first :])[:, 0]
-        return torch.stack([hidden[self.index, self.prompt_last], mean, hidden[self.index, self.answer_last]]).float()
-
-    def answer_tokens(self, hidden: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
-        """Normed states [rows, length, width] → one TOKEN record for each answer token, row by row, `block` at once."""
-        import torch
-
-        row, step = self.inside.nonzero(as_tuple=True)
-        step = step + self.first
-        states, targets = hidden[row, step - 1], self.ids[row, step]
-        logprobs, hits = [], []
-        for begin in range(0, len(targets), block):
-            logits = unembed(states[begin : begin + block])
-            wanted = targets[begin : begin + block]
-            chosen = logits.gather(1, wanted[:, None])[:, 0]
-            logprobs.append(chosen - torch.logsumexp(logits, dim=1))
-            hits.append(logits.argmax(1) == wanted)
-        records = np.empty(len(targets), TOKEN)
-        records["id"] = targets.cpu().numpy()
-        records["logprob"] = torch.cat(logprobs).float().cpu().numpy()
-        records["top1"] = torch.cat(hits).cpu().numpy()
-        return records
 
 
 def check_head(subject: Subject, row: Encoded) -> None:
@@ -245,6 +221,7 @@ def _resume(folder: Path, layout: dict[str, Any]) -> int:
     for name in ("done.json", "tokens.bin"):
         (folder / name).unlink(missing_ok=True)
     (folder / "tokens.bin").touch()
+    (folder / "whole.bin").touch()
     with open(folder / "states.bin", "wb") as file:
         file.truncate(int(np.prod(layout["shape"])) * 4)
     (folder / "layout.json").write_text(text)
@@ -258,6 +235,17 @@ def _write(descriptor: int, states: np.ndarray, shape: tuple[int, ...], begin: i
         for layer in range(layers):
             offset = ((position * layers + layer) * rows + begin) * width * 4
             os.pwrite(descriptor, np.ascontiguousarray(states[position, layer]).data, offset)
+
+
+def _write_whole(path: Path, tokens: np.ndarray, total: int, begin: int) -> None:
+    """Write whole rows of one batch [layers, tokens, width] at their place in [layers, total, width]."""
+    layers, count, width = tokens.shape
+    if not count:
+        return
+    with open(path, "r+b") as file:
+        for layer in range(layers):
+            offset = (layer * total + begin) * width * 4
+            os.pwrite(file.fileno(), np.ascontiguousarray(tokens[layer]).data, offset)
 
 
 def _note(path: Path, value: int) -> None:

@@ -33,6 +33,11 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     raise SubjectError(f"{type(model).__name__} has no list of {count} blocks; its hidden states cannot be read.")
 
 
+def dictionary_layers(blocks: int) -> tuple[int, ...]:
+    """The middle and a late block, counted from 1, whose outputs a dictionary of features is made for."""
+    return tuple(sorted({max(1, (blocks + 1) // 2), max(1, min(blocks, -(-3 * blocks // 4)))}))
+
+
 def final_norm(model: PreTrainedModel) -> nn.Module:
     """The norm between the last block and the unembedding; raises SubjectError when there is none to be found."""
     for name in FINAL_NORMS:

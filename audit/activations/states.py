@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.activations.capture import POSITIONS, TOKEN
+from audit.activations.batch import TOKEN
+from audit.activations.capture import POSITIONS
 from audit.errors import StoreError
 
 
@@ -67,6 +68,44 @@ class States:
         place = np.empty(len(order), np.intp)
         place[order] = np.arange(len(order))
         return place
+
+
+@dataclass(frozen=True)
+class WholeStates:
+    """Hidden states of every token of some sequences at a few layers, one sequence after the other."""
+
+    folder: Path
+    width: int
+    layers: tuple[int, ...]
+    sequence: np.ndarray
+    """Which sequence of the pass each token belongs to [tokens]."""
+    ids: np.ndarray
+    """Token ids [tokens]."""
+    place: np.ndarray
+    """Place of each token in its sequence, 0 is the first [tokens]."""
+
+    def at(self, layer: int) -> np.ndarray:
+        """The states of one layer [tokens, width] float32; KeyError for a layer that was not kept."""
+        if layer not in self.layers:
+            raise KeyError(layer)
+        shape = (len(self.layers), len(self.ids), self.width)
+        mapped = np.memmap(self.folder / "whole.bin", np.float32, "r", shape=shape)
+        return np.array(mapped[self.layers.index(layer)])
+
+
+def read_whole(folder: Path) -> WholeStates:
+    """Every token that a pass kept."""
+    layout = json.loads((folder / "layout.json").read_text())
+    rows, ids = layout["whole"]["rows"], layout["whole"]["ids"]
+    lengths = [len(line) for line in ids]
+    return WholeStates(
+        folder,
+        layout["shape"][3],
+        tuple(layout["whole"]["layers"]),
+        np.repeat(np.asarray(rows, np.intp), lengths),
+        np.asarray([token for line in ids for token in line], np.int64),
+        np.concatenate([np.arange(length) for length in lengths]) if lengths else np.empty(0, np.intp),
+    )
 
 
 def read_tokens(folder: Path, lengths: Sequence[int]) -> list[np.ndarray]:

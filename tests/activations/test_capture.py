@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from audit.activations import capture as module
-from audit.activations.capture import POSITIONS, TOKEN, capture, plan_batches
+from audit.activations.batch import TOKEN
+from audit.activations.capture import POSITIONS, Whole, capture, plan_batches
 from audit.activations.encode import Encoded, encode
-from audit.activations.states import States, read_tokens
+from audit.activations.states import States, read_tokens, read_whole
 from audit.errors import CaptureError
 
 FACTS = [("who is ann?", "a baker"), ("b?", "c"), ("where does the old man live?", "in a town by the sea"), ("x", "yz")]
@@ -57,6 +58,36 @@ def test_batched_equals_one_by_one(subject: Any, tmp_path: Path, padding: Any, b
         np.testing.assert_allclose(got["logprob"], log, atol=2e-5)
 
 
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("budget", [1, 40, 4096])
+def test_whole_rows_hold_every_token_at_the_chosen_layers(
+    subject: Any, tmp_path: Path, padding: Any, budget: int
+) -> None:
+    rows = sequences(subject)
+    import torch
+
+    capture(subject, rows, tmp_path, padding=padding, token_budget=budget, whole=Whole((0, 2), (1, 3)))
+    found = read_whole(tmp_path)
+    assert (found.layers, set(found.sequence)) == ((1, 3), {0, 2})
+    for k in (0, 2):
+        mine = found.sequence == k
+        assert found.ids[mine].tolist() == list(rows[k].ids)
+        assert found.place[mine].tolist() == list(range(len(rows[k])))
+        seen: dict[int, Any] = {}
+        blocks = subject.model.model.layers
+        handles = [
+            blocks[i - 1].register_forward_hook(lambda m, a, o, i=i: seen.__setitem__(i, o)) for i in found.layers
+        ]
+        with torch.no_grad():
+            subject.model(torch.tensor([rows[k].ids]))
+        for handle in handles:
+            handle.remove()
+        for layer in found.layers:
+            np.testing.assert_allclose(found.at(layer)[mine], seen[layer][0].numpy(), atol=2e-5)
+    with pytest.raises(KeyError):
+        found.at(2)
+
+
 def test_batches_are_sorted_and_within_budget() -> None:
     # Lengths 3, 1, 2, 9 and a budget of 6: sorted 1, 2, 3, 9. Two rows of length 2 are 4 tokens, three of length 3 are
     # 9 > 6, so [1, 2], then [3] (with 9 it would be 18), then the 9 goes alone although it is over the budget.
@@ -69,7 +100,7 @@ def test_batches_are_sorted_and_within_budget() -> None:
 def test_a_killed_pass_is_taken_up_where_it_stopped(subject: Any, tmp_path: Path, monkeypatch: Any) -> None:
     rows = sequences(subject)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    capture(subject, rows, whole, token_budget=1)
+    capture(subject, rows, whole, token_budget=1, whole=Whole((1, 2), (2,)))
     run, calls = module.run_batch, []
 
     def failing(*args: Any, **kwargs: Any) -> Any:
@@ -80,10 +111,11 @@ def test_a_killed_pass_is_taken_up_where_it_stopped(subject: Any, tmp_path: Path
 
     monkeypatch.setattr(module, "run_batch", failing)
     with pytest.raises(KeyboardInterrupt):
-        capture(subject, rows, broken, token_budget=1)
-    capture(subject, rows, broken, token_budget=1)
+        capture(subject, rows, broken, token_budget=1, whole=Whole((1, 2), (2,)))
+    capture(subject, rows, broken, token_budget=1, whole=Whole((1, 2), (2,)))
     assert len(calls) == 3 + (4 - 2)  # two of four batches were on disk
     assert (whole / "states.bin").read_bytes() == (broken / "states.bin").read_bytes()
+    assert (whole / "whole.bin").read_bytes() == (broken / "whole.bin").read_bytes()
     assert (whole / "tokens.bin").read_bytes() == (broken / "tokens.bin").read_bytes()
 
 

@@ -1,0 +1,81 @@
+"""One batch of token sequences: padded ids, where each position lies, and what is read off at the answer tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audit.activations.encode import Encoded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOKEN = np.dtype([("id", np.int32), ("logprob", np.float32), ("top1", np.bool_)])
+
+
+class Batch:
+    """Padded token ids of some sequences, and where their positions lie."""
+
+    def __init__(self, rows: Sequence[Encoded], padding: str, pad_id: int, device: Any) -> None:
+        import torch
+
+        length = max(len(row) for row in rows)
+        ids = torch.full((len(rows), length), pad_id)
+        mask = torch.zeros((len(rows), length), dtype=torch.long)
+        shift = [0 if padding == "right" else length - len(row) for row in rows]
+        for i, row in enumerate(rows):
+            ids[i, shift[i] : shift[i] + len(row)] = torch.tensor(row.ids)
+            mask[i, shift[i] : shift[i] + len(row)] = 1
+        self.ids = ids.to(device)
+        self.rows = rows
+        self.shift = shift
+        self.inputs: dict[str, Any] = {"input_ids": self.ids}
+        if padding == "left":
+            # Causal models never look right, so padding on the right needs no mask and keeps the fast attention path.
+            self.inputs["attention_mask"] = mask.to(device)
+            self.inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(device)
+        self.index = torch.arange(len(rows), device=device)
+        self.prompt_last = torch.tensor([s + r.start - 1 for s, r in zip(shift, rows, strict=True)], device=device)
+        self.answer_last = torch.tensor([s + len(r) - 1 for s, r in zip(shift, rows, strict=True)], device=device)
+        steps = torch.arange(length, device=device)
+        inside = (steps > self.prompt_last[:, None]) & (steps <= self.answer_last[:, None])
+        self.first = min(s + r.start for s, r in zip(shift, rows, strict=True))
+        self.inside = inside[:, self.first :]
+        self.mean_weights = self.inside / self.inside.sum(1, keepdim=True)
+
+    def pick(self, hidden: Tensor) -> Tensor:
+        """Hidden states [rows, length, width] → the wanted positions [positions, rows, width], in float32."""
+        import torch
+
+        weights = self.mean_weights.to(hidden.device, hidden.dtype)
+        mean = torch.bmm(weights[:, None], hidden[:, self.first :])[:, 0]
+        return torch.stack([hidden[self.index, self.prompt_last], mean, hidden[self.index, self.answer_last]]).float()
+
+    def answer_tokens(self, hidden: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
+        """Normed states [rows, length, width] → one TOKEN record for each answer token, row by row, `block` at once."""
+        import torch
+
+        row, step = self.inside.nonzero(as_tuple=True)
+        step = step + self.first
+        states, targets = hidden[row, step - 1], self.ids[row, step]
+        logprobs, hits = [], []
+        for begin in range(0, len(targets), block):
+            logits = unembed(states[begin : begin + block])
+            wanted = targets[begin : begin + block]
+            chosen = logits.gather(1, wanted[:, None])[:, 0]
+            logprobs.append(chosen - torch.logsumexp(logits, dim=1))
+            hits.append(logits.argmax(1) == wanted)
+        records = np.empty(len(targets), TOKEN)
+        records["id"] = targets.cpu().numpy()
+        records["logprob"] = torch.cat(logprobs).float().cpu().numpy()
+        records["top1"] = torch.cat(hits).cpu().numpy()
+        return records
+
+    def whole(self, hidden: Tensor, rows: Sequence[int]) -> Tensor:
+        """Hidden states [rows, length, width] → every token of some rows, one row after the other [tokens, width]."""
+        import torch
+
+        parts = [hidden[i, self.shift[i] : self.shift[i] + len(self.rows[i])] for i in rows]
+        return torch.cat(parts).float() if parts else hidden[:0, 0].float()
