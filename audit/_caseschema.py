@@ -47,6 +47,15 @@ class Corpora(_Strict):
     entity_block: Whole | None = None
 
 
+class DictionaryEntry(_Strict):
+    """A dictionary of features: a folder, or a release and an id."""
+
+    path: Text | None = None
+    release: Text | None = None
+    id: Text | None = None
+    layer: Whole | None = None
+
+
 class CaseFile(_Strict):
     """A whole case file; the evidence table is checked by the catalogue."""
 
@@ -55,6 +64,7 @@ class CaseFile(_Strict):
     template: Literal["plain", "qa", "chat"] = "plain"
     subjects: Subjects
     corpora: Corpora
+    dictionaries: list[DictionaryEntry] = Field(default_factory=list)
     evidence: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -90,6 +100,7 @@ def _known(where: Sequence[str | int]) -> list[str]:
     """The keys of the table that a place lies in."""
     tables: dict[tuple[str, ...], type[BaseModel]] = {
         (): CaseFile, ("subjects",): Subjects, ("corpora",): Corpora,
+        ("dictionaries",): DictionaryEntry,
     }  # fmt: skip
     table = tables.get(tuple(part for part in where if isinstance(part, str)), CandidateEntry)
     return list(table.model_fields)
@@ -109,6 +120,10 @@ EXPECTED: dict[str, str] = {
     "retain": "a file of items or a hub id, as text",
     "holdout": "a file of items or a hub id, as text",
     "entity_block": "the number of consecutive items of one entity, 1 or more",
+    "dictionaries": "tables [[dictionaries]] with a path, or with a release and an id",
+    "release": "a release that sae-lens knows, as text",
+    "id": "an id within the release, as text",
+    "layer": "the number of the block whose output it reads, 1 or more",
     "evidence": "a table [evidence]",
 }
 

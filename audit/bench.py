@@ -16,7 +16,7 @@ import pandas as pd
 
 from audit import __version__
 from audit.cache import Cache
-from audit.errors import Cancelled, NotApplicable, NotIdentifiable, SubjectError
+from audit.errors import Cancelled, CaseError, NotApplicable, NotIdentifiable, SubjectError
 from audit.stats import seed_of
 from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
 
@@ -209,7 +209,8 @@ class Bench:
         fingerprint = self.fingerprint(role)
         key = digest_of(
             [
-                "pass with whole rows",
+                "pass",
+                sorted({d.layer for d in self.case.dictionaries}),
                 __version__,
                 fingerprint.id,
                 fingerprint.tokenizer,
@@ -222,7 +223,7 @@ class Bench:
         def fill(partial: Path) -> None:
             from audit.activations.capture import Whole, capture
             from audit.activations.encode import encode
-            from audit.activations.layers import decoder_layers, dictionary_layers
+            from audit.activations.layers import decoder_layers
 
             with self.model(role) as subject:
                 sequences: list[Encoded] = [
@@ -233,7 +234,7 @@ class Bench:
                 answers = [k for k, (_, variant, *_) in enumerate(self._sequences(corpus)) if variant == "answer"]
                 whole = Whole(
                     tuple(answers[i] for i in self.subset(split, WHOLE_ITEMS)),
-                    dictionary_layers(len(decoder_layers(subject.model))),
+                    self._whole_layers(len(decoder_layers(subject.model))),
                 )
                 np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(partial / "lengths.bin")
                 capture(
@@ -245,6 +246,15 @@ class Bench:
                 )
 
         return self.cache.folder(key, fill)
+
+    def _whole_layers(self, blocks: int) -> tuple[int, ...]:
+        """The blocks that the case's dictionaries read, else a middle and a late one."""
+        from audit.activations.layers import dictionary_layers
+
+        named = tuple(sorted({d.layer for d in self.case.dictionaries}))
+        if named and named[-1] > blocks:
+            raise CaseError(f"A dictionary was made for block {named[-1]}, but the models have {blocks}.")
+        return named or dictionary_layers(blocks)
 
     @staticmethod
     def _sequences(corpus: Corpus) -> list[tuple[Item, Variant, int, str, str]]:

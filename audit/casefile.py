@@ -13,12 +13,13 @@ from audit._casepaths import below, place
 from audit.catalogue import CATALOGUE, evidence_class, make
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
+from audit.dictionaries.place import block_of, block_of_folder
 from audit.errors import CaseError, SubjectError
 from audit.files import write_text
 from audit.subjects.adapter import recorded_path
 from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
-from audit.types import ROLES, SPLITS, Case, Corpus, Role, Split, SubjectSpec, digest_of
+from audit.types import ROLES, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit._caseschema import CaseFile, SubjectEntry
@@ -37,6 +38,7 @@ class AuditPlan:
     candidates: tuple[SubjectSpec, ...]
     corpora: Mapping[Split, Corpus]
     template: str
+    dictionaries: tuple[DictionarySpec, ...]
     only: tuple[str, ...] | None
     settings: Mapping[str, Mapping[str, Any]]
     warnings: tuple[str, ...]
@@ -53,6 +55,7 @@ class AuditPlan:
                 [[s.name, s.role, s.path, dict(s.settings)] if s else None for s in specs],
                 {split: corpus.digest for split, corpus in self.corpora.items()},
                 self.template,
+                [[d.path, d.release, d.id, d.layer] for d in self.dictionaries],
                 self.only,
                 {id: dict(values) for id, values in self.settings.items()},
             ]
@@ -61,7 +64,16 @@ class AuditPlan:
     def cases(self) -> tuple[Case, ...]:
         """One case for each candidate."""
         return tuple(
-            Case(self.name, self.seed, self.original, candidate, self.reference, self.corpora, self.template)
+            Case(
+                self.name,
+                self.seed,
+                self.original,
+                candidate,
+                self.reference,
+                self.corpora,
+                self.template,
+                self.dictionaries,
+            )
             for candidate in self.candidates
         )
 
@@ -78,6 +90,7 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         subjects = _subjects(file, base, root)
         only, settings = _evidence(file.evidence)
         corpora = _corpora(file, base, root)
+        dictionaries = _dictionaries(file, base, root)
         warnings = check_corpora(corpora)
     except SubjectError as error:
         raise CaseError(f"{path}: {error}") from error
@@ -93,6 +106,7 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         candidates=tuple(subjects["candidate"]),
         corpora=corpora,
         template=file.template,
+        dictionaries=dictionaries,
         only=only,
         settings=settings,
         warnings=tuple(warnings),
@@ -177,6 +191,23 @@ def _corpora(file: CaseFile, base: Path, root: Path | None) -> dict[Split, Corpu
                 below(root, base, source, f"The {split} corpus")
             found[split] = read_corpus(source, split, base=base, entity_block=file.corpora.entity_block)
     return found
+
+
+def _dictionaries(file: CaseFile, base: Path, root: Path | None) -> tuple[DictionarySpec, ...]:
+    found = []
+    for number, entry in enumerate(file.dictionaries, start=1):
+        named = entry.path is not None, entry.release is not None and entry.id is not None
+        if sum(named) != 1:
+            raise CaseError(f"Dictionary {number} needs either a path, or a release and an id that sae-lens knows.")
+        name = f"Dictionary {number}"
+        if entry.path is not None:
+            folder = below(root, base, entry.path, name)
+            layer = entry.layer or block_of_folder(folder, name)
+            found.append(DictionarySpec(layer, path=str(folder)))
+        else:
+            release, id = str(entry.release), str(entry.id)
+            found.append(DictionarySpec(entry.layer or block_of(id, name), release=release, id=id))
+    return tuple(found)
 
 
 def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -55,3 +56,14 @@ def storage_error(error: OSError, path: Path) -> StoreError:
             "everything that was finished is kept."
         )
     return StoreError(f"{path} could not be written or read: {error.strerror or error}.")
+
+
+def digest_of_folder(path: str) -> str:
+    """Hash of the files of a folder, by name and content; empty for an empty path."""
+    if not path:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(Path(path).iterdir()):
+        if file.is_file():
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

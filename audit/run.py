@@ -16,6 +16,7 @@ from audit.cache import Cache
 from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
 from audit.collect import collect, without_number
 from audit.errors import AuditError, Cancelled, SubjectError
+from audit.files import digest_of_folder
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.types import Case, Evidence, Status, SubjectSpec, digest_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from audit.casefile import AuditPlan
     from audit.subjects.garage import Garage
 
-LIBRARIES = ("torch", "transformers", "umap-learn", "scikit-learn", "bitsandbytes", "peft", "numpy")
+LIBRARIES = ("torch", "transformers", "umap-learn", "scikit-learn", "bitsandbytes", "peft", "sae-lens", "numpy")
 
 
 @dataclass
@@ -116,6 +117,9 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
             }
             for split, corpus in plan.corpora.items()
         },
+        "dictionaries": [
+            {"path": _from(base, d.path), "release": d.release, "id": d.id, "layer": d.layer} for d in plan.dictionaries
+        ],
         "evidence": list(evidence),
         "settings": {id: settings_of(e) for id, e in evidence.items()},
         "warnings": [warning.replace(f"{base}/", "") for warning in plan.warnings],
@@ -187,6 +191,7 @@ def _identity(bench: Bench) -> dict[str, Any]:
         "subjects": {role: bench.fingerprint(role).id for role in bench.roles},
         "corpora": {split: corpus.digest for split, corpus in bench.case.corpora.items()},
         "template": bench.case.template,
+        "dictionaries": [digest_of_folder(d.path) or [d.release, d.id] for d in bench.case.dictionaries],
         "seed": bench.seed,
     }
 

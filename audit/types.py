@@ -114,6 +114,16 @@ class SubjectSpec:
 
 
 @dataclass(frozen=True)
+class DictionarySpec:
+    """How to find a dictionary of features, a folder or a release and id, and the block whose output it reads."""
+
+    layer: int
+    path: str = ""
+    release: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True)
 class Case:
     """One candidate with its original, reference and corpora."""
 
@@ -124,6 +134,7 @@ class Case:
     reference: SubjectSpec | None
     corpora: Mapping[Split, Corpus]
     template: str = "plain"
+    dictionaries: tuple[DictionarySpec, ...] = ()
 
     @property
     def roles(self) -> tuple[Role, ...]:

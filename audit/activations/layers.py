@@ -34,8 +34,11 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def dictionary_layers(blocks: int) -> tuple[int, ...]:
-    """The middle and a late block, counted from 1, whose outputs a dictionary of features is made for."""
-    return tuple(sorted({max(1, (blocks + 1) // 2), max(1, min(blocks, -(-3 * blocks // 4)))}))
+    """The middle and a late block, counted from 1, whose outputs a dictionary of features is made for.
+
+    Never the last: its output is read by the unembedding alone.
+    """
+    return tuple(sorted({max(1, min(blocks - 1, -(-share * blocks // 4))) for share in (2, 3)}))
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module:

@@ -12,6 +12,7 @@ from audit.activations import capture as module
 from audit.activations.batch import TOKEN
 from audit.activations.capture import POSITIONS, Whole, capture, plan_batches
 from audit.activations.encode import Encoded, encode
+from audit.activations.layers import dictionary_layers
 from audit.activations.states import States, read_tokens, read_whole
 from audit.errors import CaptureError
 
@@ -58,14 +59,24 @@ def test_batched_equals_one_by_one(subject: Any, tmp_path: Path, padding: Any, b
         np.testing.assert_allclose(got["logprob"], log, atol=2e-5)
 
 
+def hidden(subject: Any, row: Encoded, block: int) -> np.ndarray:
+    """Output of one block for one sequence [tokens, width]."""
+    import torch
+
+    seen: list[Any] = []
+    handle = subject.model.model.layers[block - 1].register_forward_hook(lambda m, a, o: seen.append(o))
+    with torch.no_grad():
+        subject.model(torch.tensor([row.ids]))
+    handle.remove()
+    return np.asarray(seen[0][0].numpy())
+
+
 @pytest.mark.parametrize("padding", ["left", "right"])
 @pytest.mark.parametrize("budget", [1, 40, 4096])
 def test_whole_rows_hold_every_token_at_the_chosen_layers(
     subject: Any, tmp_path: Path, padding: Any, budget: int
 ) -> None:
     rows = sequences(subject)
-    import torch
-
     capture(subject, rows, tmp_path, padding=padding, token_budget=budget, whole=Whole((0, 2), (1, 3)))
     found = read_whole(tmp_path)
     assert (found.layers, set(found.sequence)) == ((1, 3), {0, 2})
@@ -73,19 +84,15 @@ def test_whole_rows_hold_every_token_at_the_chosen_layers(
         mine = found.sequence == k
         assert found.ids[mine].tolist() == list(rows[k].ids)
         assert found.place[mine].tolist() == list(range(len(rows[k])))
-        seen: dict[int, Any] = {}
-        blocks = subject.model.model.layers
-        handles = [
-            blocks[i - 1].register_forward_hook(lambda m, a, o, i=i: seen.__setitem__(i, o)) for i in found.layers
-        ]
-        with torch.no_grad():
-            subject.model(torch.tensor([rows[k].ids]))
-        for handle in handles:
-            handle.remove()
         for layer in found.layers:
-            np.testing.assert_allclose(found.at(layer)[mine], seen[layer][0].numpy(), atol=2e-5)
+            np.testing.assert_allclose(found.at(layer)[mine], hidden(subject, rows[k], layer), atol=2e-5)
     with pytest.raises(KeyError):
         found.at(2)
+
+
+@pytest.mark.parametrize(("blocks", "layers"), [(1, (1,)), (2, (1,)), (3, (2,)), (4, (2, 3)), (26, (13, 20))])
+def test_dictionaries_are_for_a_middle_and_a_late_block(blocks: int, layers: tuple[int, ...]) -> None:
+    assert dictionary_layers(blocks) == layers
 
 
 def test_batches_are_sorted_and_within_budget() -> None:

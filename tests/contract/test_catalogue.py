@@ -20,6 +20,7 @@ from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
 from audit.collect import collect
 from audit.errors import CaseError
 from audit.types import PLACES, Access, Chart, Finding, Status
+from tests.evidence.sae.quick import QUICK as SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 EVERY = pytest.mark.parametrize("id", CATALOGUE)
@@ -107,6 +108,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "attacks.relearn": {"steps": 6, "checkpoints": (0, 6), "retain_items": 20},
     "attacks.quantization": {"formats": ("int8",)},
     "drift.map": {"points": 60, "umap": False},
+    **{id: SMALL for id in CATALOGUE if id.startswith("sae.")},
 }
 
 
@@ -148,7 +150,7 @@ def test_the_original_as_its_own_candidate_shows_no_change(id: str, findings: Ca
 
 
 # What costs a minute to do again is done again in its own test, not here.
-RETOLD = {"attacks.relearn", "drift.map"}
+RETOLD = {"attacks.relearn", "drift.map", *(id for id in CATALOGUE if id.startswith("sae."))}
 ATTACKED = {"attacks.relearn", "attacks.quantization", "attacks.head_projection"}
 
 

@@ -96,7 +96,7 @@ class Linear:
 
     def measure(self, bench: Bench) -> Reading:
         """Train on retain, read forget; raises NotApplicable when items have no labels."""
-        groups, splits = self._groups(bench)
+        groups, splits = groups_of(bench, self.folds, self.nulls)
         scored = {s: np.sort(np.concatenate([g.rows[s] for g in groups.values()])) for s in splits}
         if not len(scored["forget"]):
             raise NotApplicable("No label of the forget items occurs among the retain items, so no probe can learn it.")
@@ -116,34 +116,6 @@ class Linear:
         if used < total:
             note += f" {total - used} of {total} forget items have no label that retain items share and are not scored."
         return Reading(self._rows(bench, groups, splits, read), found, note)
-
-    def _groups(self, bench: Bench) -> tuple[dict[str, Group], tuple[Split, ...]]:
-        """One group per attribute that can be trained, and the splits that have labelled items."""
-        labelled = {s: _labelled(bench.corpus(s)) for s in SPLITS if bench.has(s)}
-        for split in ("forget", "retain"):
-            if not len(labelled.get(split, ())):
-                raise NotApplicable(f"No {split} item has a label: there is nothing that a probe could tell apart.")
-        splits = tuple(s for s in labelled if labelled[s])
-        retain = bench.corpus("retain")
-        groups: dict[str, Group] = {}
-        for attribute, train in sorted(labelled["retain"].items()):
-            labels = [str(retain.items[i].label) for i in train]
-            entities = [retain.entities[i] for i in train]
-            if len(set(labels)) < 2 or len(set(entities)) < 2:
-                continue
-            task = probing.make_task(labels, entities, folds=self.folds, nulls=self.nulls, seed=bench.seed)
-            known = {name: k for k, name in enumerate(task.classes)}
-            items = {s: bench.corpus(s).items for s in splits}
-            rows = {s: [i for i in labelled[s].get(attribute, []) if items[s][i].label in known] for s in splits}
-            groups[attribute] = Group(
-                task,
-                {s: np.asarray(rows[s], np.intp) for s in splits},
-                {s: np.asarray([known[str(items[s][i].label)] for i in rows[s]], np.intp) for s in splits},
-                float(np.bincount(task.labels[0]).max() / len(labels)),
-            )
-        if not groups:
-            raise NotApplicable("No attribute of the retain items has two labels on two entities to train a probe on.")
-        return groups, splits
 
     def _read(
         self, bench: Bench, role: Role, groups: Mapping[str, Group], splits: tuple[Split, ...]
@@ -211,6 +183,35 @@ class Linear:
                         for layer, (value, low, high) in enumerate(points)
                     ]
         return rows
+
+
+def groups_of(bench: Bench, folds: int = 5, nulls: int = 20) -> tuple[dict[str, Group], tuple[Split, ...]]:
+    """One group per attribute that can be trained, and the splits that have labelled items."""
+    labelled = {s: _labelled(bench.corpus(s)) for s in SPLITS if bench.has(s)}
+    for split in ("forget", "retain"):
+        if not len(labelled.get(split, ())):
+            raise NotApplicable(f"No {split} item has a label: there is nothing that a probe could tell apart.")
+    splits = tuple(s for s in labelled if labelled[s])
+    retain = bench.corpus("retain")
+    groups: dict[str, Group] = {}
+    for attribute, train in sorted(labelled["retain"].items()):
+        labels = [str(retain.items[i].label) for i in train]
+        entities = [retain.entities[i] for i in train]
+        if len(set(labels)) < 2 or len(set(entities)) < 2:
+            continue
+        task = probing.make_task(labels, entities, folds=folds, nulls=nulls, seed=bench.seed)
+        known = {name: k for k, name in enumerate(task.classes)}
+        items = {s: bench.corpus(s).items for s in splits}
+        rows = {s: [i for i in labelled[s].get(attribute, []) if items[s][i].label in known] for s in splits}
+        groups[attribute] = Group(
+            task,
+            {s: np.asarray(rows[s], np.intp) for s in splits},
+            {s: np.asarray([known[str(items[s][i].label)] for i in rows[s]], np.intp) for s in splits},
+            float(np.bincount(task.labels[0]).max() / len(labels)),
+        )
+    if not groups:
+        raise NotApplicable("No attribute of the retain items has two labels on two entities to train a probe on.")
+    return groups, splits
 
 
 def _labelled(corpus: Corpus) -> dict[str, list[int]]:
