@@ -51,6 +51,13 @@ page = st.navigation(
             help="What can be read out of each layer.",
         ),
         st.Page(
+            "pages/sae_features.py",
+            title="SAE features",
+            icon=":material/grain:",
+            url_path="sae_features",
+            help="Hidden states taken apart into features: which of the original's still fire, and what they mean.",
+        ),
+        st.Page(
             "pages/attacks.py",
             title="Attacks",
             icon=":material/lock_open:",

@@ -35,6 +35,15 @@ def settings(id: str) -> tuple[Setting, ...]:
 
 
 def _field_docs(cls: type[Evidence]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            found |= _own_docs(base)
+    return found
+
+
+def _own_docs(cls: type[Any]) -> dict[str, str]:
+    """The strings below the fields that a class itself declares."""
     try:
         body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
     except (OSError, TypeError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from audit.catalogue import evidence_class
+from audit.figures.chart import draw as draw_chart
 from audit.figures.style import CONFIG
 from audit.types import Finding, Status
 from audit.views.methods import columns
@@ -23,10 +24,11 @@ CARD = 400
 """Least width of an answer beside another, in pixels."""
 
 
-def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = None) -> None:
+def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = None, *, rows: bool = True) -> None:
     """The whole block of one evidence; `draw` puts the chart with its controls, given the joined table.
 
-    Nothing is drawn when no candidate that is shown has rows; the sentences then say why.
+    Nothing is drawn when no candidate that is shown has rows; the sentences then say why. Without `rows` the table is
+    only there to be downloaded: it is long, and the chart shows what is in it.
     """
     cls = evidence_class(id)
     st.subheader(cls.question)
@@ -39,7 +41,13 @@ def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = 
     if draw is not None and not table.empty:
         draw(table)
     blind(cls.blind_to, id)
-    numbers(view, id, table)
+    numbers(view, id, table, rows=rows)
+
+
+def chart(view: View, id: str, table: pd.DataFrame) -> None:
+    """The evidence's own chart of the joined table."""
+    spec = evidence_class(id).chart
+    plot(draw_chart(spec, table, view.looks), f"chart-{id}", f"{spec.title}: {spec.y_title} by {spec.x_title}.")
 
 
 def say(answers: Iterable[Answer], id: str) -> None:
@@ -58,17 +66,23 @@ def blind(sentence: str, id: str) -> None:
         st.text(f"What this cannot tell: {sentence}")
 
 
-def plot(figure: go.Figure, key: str, alt: str, picked: Callable[[], None] | None = None) -> None:
+def plot(
+    figure: go.Figure,
+    key: str,
+    alt: str,
+    picked: Callable[[], None] | None = None,
+    modes: Iterable[Literal["points", "box", "lasso"]] = ("box", "lasso"),
+) -> None:
     """A figure with the configuration that keeps it from offering an upload; `picked` is called after a selection."""
     if picked is None:
         st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=alt)
     else:
         st.plotly_chart(
-            figure, width="stretch", key=key, config=CONFIG, alt=alt, on_select=picked, selection_mode=("box", "lasso")
+            figure, width="stretch", key=key, config=CONFIG, alt=alt, on_select=picked, selection_mode=tuple(modes)
         )
 
 
-def numbers(view: View, id: str, table: pd.DataFrame) -> None:
+def numbers(view: View, id: str, table: pd.DataFrame, *, rows: bool = True) -> None:
     """The table one click away, with what its columns mean, its notes and how it was measured."""
     with st.expander("Numbers, notes and settings", icon=":material/table:"):
         for name, finding in view.of(id).items():
@@ -78,7 +92,8 @@ def numbers(view: View, id: str, table: pd.DataFrame) -> None:
         if table.empty:
             st.text("There is no table: nothing was measured for the candidates that are shown.")
         else:
-            frame(table, f"table-{id}", columns(id), f"{evidence_class(id).title}, all rows")
+            if rows:
+                frame(table, f"table-{id}", columns(id), f"{evidence_class(id).title}, all rows")
             st.download_button(
                 "Download as CSV",
                 lambda: table.to_csv(index=False).encode(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PAGES = ("", "drift", "probes", "attacks", "new_audit", "methods")
+PAGES = ("", "drift", "probes", "sae_features", "attacks", "new_audit", "methods")
 pytestmark = pytest.mark.e2e
 
 

@@ -6,10 +6,11 @@ like the original. Numbers are drawn at random around a share that each subject 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def found(id: str, candidate: str, prompt: str = "", fails: Exception | None = N
     def measure(self: Evidence, bench: Any) -> Reading:
         if fails is not None:
             raise fails
-        rows = [real.row(**row) for row in ROWS[id](candidate, prompt)]
+        rows = [real.row(**row) for row in rows_of(id)(candidate, prompt)]
         return Reading(rows, panel(real.place, candidate, id), f"Made-up numbers for {candidate}.")
 
     stand_in = type(type(real).__name__, (type(real),), {"measure": measure})(**settings_of(real))
@@ -225,6 +226,43 @@ def _weights(candidate: str, prompt: str) -> Rows:
                 }  # fmt: skip
 
 
+def _typed(id: str) -> Callable[[str, str], Rows]:
+    """Rows for an evidence that no page treats on its own: every column filled by its type."""
+    hints = get_type_hints(make(id).row)  # type: ignore[call-overload]
+    fixed: dict[str, Any] = {"low": 0.2, "high": 0.9, "chance": 0.1, "shuffled": 0.1}
+
+    def rows(candidate: str, prompt: str) -> Rows:
+        for role, who in _everyone(candidate):
+            for split in ("forget", "retain") if "split" in hints else ("",):
+                for layer in range(1, LAYERS) if "layer" in hints else (1,):
+                    row: dict[str, Any] = {}
+                    for name, hint in hints.items():
+                        kind = str if "str" in str(hint) else int if "int" in str(hint) else float
+                        row[name] = {str: "made up", int: 1, float: KNOWS[who]["stored"]}[kind]
+                    row |= {name: value for name, value in fixed.items() if name in hints}
+                    given = {"subject": role, "split": split, "layer": layer, "against": "original"}
+                    yield row | {name: value for name, value in given.items() if name in hints}
+
+    return rows
+
+
+def _features(candidate: str, prompt: str) -> Rows:
+    for role, who in _everyone(candidate):
+        for layer in (2, 3):
+            for feature in range(12):
+                value = KNOWS[who]["stored"] * feature / 4
+                words = [f"{prompt[:20]} token", "of", "text"]
+                shown = {r: [0.0, round(KNOWS[w]["stored"], 2), 0.1] for r, w in _everyone(candidate)}
+                card = role == "original" and feature % 2 == 0
+                yield {
+                    "layer": layer, "feature": feature, "subject": role, "forget": value, "retain": value / 2,
+                    "rate": 0.2, "carries": feature / 10, "histogram": "[10, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1]",
+                    "top": 2.0, "promotes": json.dumps(words) if card else "",
+                    "suppresses": json.dumps(words) if card else "",
+                    "contexts": json.dumps([{"item": "forget:0", "tokens": words, **shown}]) if card else "",
+                }  # fmt: skip
+
+
 ROWS: dict[str, Callable[[str, str], Rows]] = {
     "behaviour.recall": _only("behaviour.recall", _asked("forget")),
     "behaviour.probability": _only("behaviour.probability", _asked("forget")),
@@ -237,7 +275,13 @@ ROWS: dict[str, Callable[[str, str], Rows]] = {
     "attacks.quantization": _formats,
     "attacks.head_projection": _heads,
     "concepts.weight_delta": _weights,
+    "sae.features": _features,
 }
+
+
+def rows_of(id: str) -> Callable[[str, str], Rows]:
+    """How the rows of an evidence are made up."""
+    return ROWS.get(id) or _typed(id)
 
 
 def with_every_status(out: Path) -> Run:

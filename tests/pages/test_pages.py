@@ -206,7 +206,7 @@ def test_signed_in_people_see_the_audits(made_up_runs: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("id", list(CATALOGUE))
 def test_the_made_up_tables_have_the_columns_of_the_real_ones(id: str) -> None:
-    row = next(iter(synthetic.ROWS[id]("hides", "")))
+    row = next(iter(synthetic.rows_of(id)("hides", "")))
     assert set(row) == set(evidence_class(id).row._fields)  # type: ignore[attr-defined]
 
 

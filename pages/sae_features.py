@@ -1,0 +1,134 @@
+"""SAE features: which of the original's features survive, what they mean, and what they carry."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from audit.catalogue import evidence_class
+from audit.figures import features as figures
+from audit.views import features
+from pages.shared import show
+from pages.shared.state import View, open_view
+
+SURVIVAL, FEATURES = "sae.survival", "sae.features"
+OTHERS = ("sae.dictionary", "sae.shared", "sae.restore", "sae.clamp")
+PLOT = "feature-plot"
+
+
+def draw_features(view: View) -> None:
+    """The plot of all features of one candidate and the card of the chosen one."""
+    measured = {name: f for name, f in view.of(FEATURES).items() if f is not None and not f.table.empty}
+    if not measured:
+        return
+    with st.container(horizontal=True):
+        name = st.segmented_control(
+            "Candidate", list(measured), key="feature-candidate", default=next(iter(measured)), required=True
+        )
+        table = measured[name].table
+        layers = features.layers(table)
+        layer = st.segmented_control(
+            "Block", layers, key="feature-block", default=layers[-1], required=True, bind="query-params"
+        )
+    layer = layer if layer in layers else layers[-1]
+    with_cards = features.with_cards(table, layer)
+    feature = _chosen(with_cards)
+    left, right = st.columns([3, 2])
+    with left:
+        show.plot(
+            figures.activity(features.activity(table, layer), name, view.looks[name], feature),
+            PLOT,
+            f"Activity of every feature of block {layer} at the last token of forget items: in the original against in "
+            f"{name}. On the dashed line nothing changed; below it features fell silent.",
+            _clicked,
+            ("points",),
+        )
+        st.caption("Each point is a feature. Click one that has a card, or choose its number on the right.")
+    with right:
+        st.selectbox(
+            "Feature (those that carry the answers most first)", with_cards, key="feature", bind="query-params"
+        )
+        if feature is not None:
+            draw_card(view, features.card(table, layer, feature, name))
+    if feature is not None:
+        draw_contexts(features.card(table, layer, feature, name))
+
+
+def _chosen(known: list[int]) -> int | None:
+    """The feature in the box, when this block has it."""
+    value = st.session_state.get("feature", st.query_params.get("feature"))
+    try:
+        wanted = int(value) if value is not None else None
+    except ValueError:
+        wanted = None
+    return wanted if wanted in known else (known[0] if known else None)
+
+
+def _clicked() -> None:
+    """A click in the plot chooses the feature in the box."""
+    feature = features.picked_feature(st.session_state[PLOT].selection)
+    if feature is not None:
+        st.session_state["feature"] = feature
+
+
+def draw_card(view: View, card: features.Card) -> None:
+    """What one feature is, and what became of it."""
+    with st.container(border=True, key="feature-card"):
+        st.text(f"Feature {card.feature} of block {card.layer}")
+        st.text(card.sentence)
+        st.text(f"Its direction raises: {features.tokens_line(card.promotes)}")
+        st.text(f"and lowers: {features.tokens_line(card.suppresses)}")
+        st.text(f"It adds {card.carries:+.2f} to the logit of the true answers in the original, on average.")
+    show.plot(
+        figures.histogram(card.histogram, card.top, view.looks),
+        "feature-histogram",
+        f"How strongly feature {card.feature} fires on tokens of forget items, a line for each model.",
+    )
+
+
+def draw_contexts(card: features.Card) -> None:
+    """The strongest contexts, tokens shaded, one model under the other."""
+    st.text("Where it fires most: the darker a token, the stronger, on one scale for all models.")
+    for place, line in enumerate(card.contexts):
+        show.plot(
+            figures.context(line["tokens"], line["rows"], card.top),
+            f"context-{place}",
+            f"Activation of feature {card.feature} at every token of {line['item']}, a line for each model.",
+        )
+        st.page_link(
+            "pages/overview.py", label=f"Everything about {line['item']}", icon=":material/arrow_forward:",
+            query_params={"item": line["item"]},
+        )  # fmt: skip
+
+
+@st.fragment
+def survival_part(view: View) -> None:
+    """Survival."""
+    show.evidence(view, SURVIVAL, lambda table: show.chart(view, SURVIVAL, table))
+
+
+@st.fragment
+def features_part(view: View) -> None:
+    """All features and the card of one."""
+    show.evidence(view, FEATURES, lambda table: draw_features(view), rows=False)
+
+
+@st.fragment
+def others_part(view: View) -> None:
+    """One of the other questions about features."""
+    asked = [id for id in OTHERS if id in view.ids]
+    if not asked:
+        return
+    st.subheader("More about the features")
+    id = st.segmented_control(
+        "Measurement", asked, format_func=lambda i: evidence_class(i).title, key="sae-more", default=asked[0],
+        required=True, bind="query-params",
+    )  # fmt: skip
+    show.evidence(view, id, lambda table: show.chart(view, id, table))
+
+
+view = open_view(
+    __file__, "SAE features", "Hidden states taken apart into features that can be named: which still fire, and why."
+)
+survival_part(view)
+features_part(view)
+others_part(view)
