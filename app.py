@@ -58,6 +58,13 @@ page = st.navigation(
             help="Hidden states taken apart into features: which of the original's still fire, and what they mean.",
         ),
         st.Page(
+            "pages/concept_vectors.py",
+            title="Concept vectors",
+            icon=":material/hub:",
+            url_path="concept_vectors",
+            help="What single vectors, layers and weights still hold, and what changed where.",
+        ),
+        st.Page(
             "pages/attacks.py",
             title="Attacks",
             icon=":material/lock_open:",

@@ -20,8 +20,27 @@ CATALOGUE: dict[str, str] = {
     "utility.retain": "Retain",
     "drift.cka": "CKA",
     "drift.map": "Map",
+    "drift.neighbours": "Neighbours",
+    "drift.rsa": "RSA",
+    "drift.procrustes": "Procrustes",
+    "drift.uniformity": "Uniformity",
+    "drift.gap": "Gap",
+    "drift.rank": "Rank",
+    "drift.pca_shift": "PCAShift",
+    "drift.fisher": "Fisher",
+    "drift.clusters": "Clusters",
+    "drift.salient": "Salient",
+    "drift.positions": "Positions",
     "probes.linear": "Linear",
     "probes.truth": "Truth",
+    "probes.transfer": "Transfer",
+    "probes.knn": "KNN",
+    "probes.few_shot": "FewShot",
+    "probes.in_cluster": "InCluster",
+    "probes.hard_negative": "HardNegative",
+    "probes.mdl": "MDL",
+    "probes.subspace": "Subspace",
+    "probes.length": "Length",
     "sae.survival": "Survival",
     "sae.features": "Features",
     "sae.dictionary": "Fit",
@@ -32,6 +51,10 @@ CATALOGUE: dict[str, str] = {
     "attacks.quantization": "Quantization",
     "attacks.head_projection": "HeadProjection",
     "concepts.weight_delta": "WeightDelta",
+    "concepts.value_vectors": "ValueVectors",
+    "concepts.transplant": "Transplant",
+    "concepts.directions": "Directions",
+    "concepts.patching": "Patching",
 }
 
 
@@ -68,6 +91,12 @@ def _coerce(id: str, name: str, value: Any, default: Any) -> Any:
         value = tuple(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if isinstance(default, tuple) and isinstance(value, tuple) and default:
+        value = tuple(float(v) if type(v) is int and type(default[0]) is float else v for v in value)
+        if any(type(v) not in {type(d) for d in default} for v in value):
+            raise CaseError(
+                f'Setting "{name}" of "{id}" is {list(value)!r}; expected a list such as {list(default)!r}.'
+            )
     if default is not None and (type(value) is not type(default)):
         raise CaseError(f'Setting "{name}" of "{id}" is {value!r}; expected something such as {default!r}.')
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < math.inf:

@@ -1,11 +1,11 @@
-"""Representational drift: maps side by side on one scale, likeness over layers, and what changed in the weights."""
+"""Representational drift: every measure at a glance, maps side by side on one scale, likeness over layers."""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
-from audit.catalogue import evidence_class
+from audit.catalogue import CATALOGUE, evidence_class
 from audit.figures.chart import draw
 from audit.figures.maps import maps
 from audit.views import drift
@@ -14,7 +14,7 @@ from audit.views.tables import values_of
 from pages.shared import show, theme
 from pages.shared.state import View, open_view
 
-MAP, CKA, WEIGHTS = "drift.map", "drift.cka", "concepts.weight_delta"
+MAP, CKA = "drift.map", "drift.cka"
 PICKED = "drift-picked"
 
 
@@ -89,11 +89,6 @@ def draw_cka(view: View, table: pd.DataFrame) -> None:
     )
 
 
-def draw_weights(view: View, table: pd.DataFrame) -> None:
-    """What changed in the weights."""
-    show.plot(draw(evidence_class(WEIGHTS).chart, table, view.looks), "weights", "Change of the weights by layer.")
-
-
 @st.fragment
 def maps_part(view: View) -> None:
     """The maps; a fragment, so that a selection redraws nothing else."""
@@ -107,12 +102,22 @@ def cka_part(view: View) -> None:
 
 
 @st.fragment
-def weights_part(view: View) -> None:
-    """The weights."""
-    show.evidence(view, WEIGHTS, lambda table: draw_weights(view, table))
+def glance_part(view: View) -> None:
+    """All measures at once."""
+    show.at_a_glance(view, [id for id in CATALOGUE if id.startswith("drift.")], "drift-glance")
+
+
+@st.fragment
+def others_part(view: View) -> None:
+    """Any other measure."""
+    show.one_of(
+        view, "Other measures of drift", [id for id in CATALOGUE if id.startswith("drift.") and id not in (MAP, CKA)],
+        "drift-more",
+    )  # fmt: skip
 
 
 view = open_view(__file__, "Drift", "How the inside of each model moved. It describes an edit; no verdict rests on it.")
+glance_part(view)
 maps_part(view)
 cka_part(view)
-weights_part(view)
+others_part(view)

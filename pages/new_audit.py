@@ -136,13 +136,26 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     return draft, wrong
 
 
+def _choose() -> None:
+    """Tick what the choice stands for; every pill can be changed afterwards."""
+    wanted = intake.chosen_by(st.session_state["new-choice"])
+    for family, known in intake.families().items():
+        st.session_state[f"new-evidence-{family}"] = [id for id in known if id in wanted]
+
+
 def draw_evidence() -> tuple[tuple[str, ...], dict[str, dict[str, object]], list[str]]:
     """Which evidence, and its settings."""
     st.subheader("What to measure")
-    chosen = st.pills(
-        "Evidence", list(CATALOGUE), selection_mode="multi", default=list(CATALOGUE), key="new-evidence",
-        format_func=lambda id: evidence_class(id).title, help="Attacks take longest.",
+    st.segmented_control(
+        "Evidence", list(intake.CHOICES), format_func=lambda c: intake.CHOICES[c], key="new-choice", default="all",
+        required=True, on_change=_choose, help="Attacks, maps and dictionaries of features take longest.",
     )  # fmt: skip
+    chosen: list[str] = []
+    for family, known in intake.families().items():
+        chosen += st.pills(
+            family, known, selection_mode="multi", default=known, key=f"new-evidence-{family}",
+            format_func=lambda id: evidence_class(id).title,
+        )  # fmt: skip
     ids = [id for id in CATALOGUE if id in chosen]
     settings, wrong = form.evidence_form(ids)
     if not ids:

@@ -7,7 +7,7 @@ import dataclasses
 import pandas as pd
 import streamlit as st
 
-from audit.catalogue import evidence_class
+from audit.catalogue import CATALOGUE, evidence_class
 from audit.figures.chart import draw
 from audit.views import probes
 from audit.views.tables import values_of, where
@@ -15,6 +15,7 @@ from pages.shared import show
 from pages.shared.state import View, open_view
 
 LINEAR, TRUTH = "probes.linear", "probes.truth"
+PROBES = [id for id in CATALOGUE if id.startswith("probes.")]
 
 
 def draw_linear(view: View, table: pd.DataFrame) -> None:
@@ -61,6 +62,20 @@ def truth_part(view: View) -> None:
     show.evidence(view, TRUTH, lambda table: draw_truth(view, table))
 
 
+@st.fragment
+def glance_part(view: View) -> None:
+    """All probes at once."""
+    show.at_a_glance(view, PROBES, "probe-glance")
+
+
+@st.fragment
+def others_part(view: View) -> None:
+    """Any other probe."""
+    show.one_of(view, "Other probes", [id for id in PROBES if id not in (LINEAR, TRUTH)], "probe-more")
+
+
 view = open_view(__file__, "Probes", "What can still be read out of the hidden states, layer by layer.")
+glance_part(view)
 linear_part(view)
 truth_part(view)
+others_part(view)

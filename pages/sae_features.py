@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from audit.catalogue import evidence_class
 from audit.figures import features as figures
 from audit.views import features
 from pages.shared import show
@@ -115,15 +114,7 @@ def features_part(view: View) -> None:
 @st.fragment
 def others_part(view: View) -> None:
     """One of the other questions about features."""
-    asked = [id for id in OTHERS if id in view.ids]
-    if not asked:
-        return
-    st.subheader("More about the features")
-    id = st.segmented_control(
-        "Measurement", asked, format_func=lambda i: evidence_class(i).title, key="sae-more", default=asked[0],
-        required=True, bind="query-params",
-    )  # fmt: skip
-    show.evidence(view, id, lambda table: show.chart(view, id, table))
+    show.one_of(view, "More about the features", OTHERS, "sae-more")
 
 
 view = open_view(

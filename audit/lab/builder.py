@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.errors import CaseError, suggest
+from audit.lab.dictionaries import add_dictionaries
 from audit.lab.people import Corpora, Fact, people
 from audit.lab.recipes import RECIPES
 from audit.lab.recipes.recipe import Recipe
@@ -80,6 +81,9 @@ def build_people(out: Path, *, seed: int, scale_name: str, progress: Progress) -
     write(out / "truth.toml", truth_toml())
     case = out / "case.toml"
     write(case, case_toml(seed, scale))
+    with _at_most(THREADS):
+        saes = add_dictionaries(case, scale_name, lambda share, message: progress(1.0, message))
+    write(case, case_toml(seed, scale, saes))
     progress(1.0, "done")
     return case
 
@@ -97,7 +101,7 @@ def plans(scale: Scale, seed: int, corpora: Corpora) -> list[Plan]:
     return made
 
 
-def case_toml(seed: int, scale: Scale) -> str:
+def case_toml(seed: int, scale: Scale, dictionaries: Sequence[str] = ()) -> str:
     """The case file: every candidate of the build against the original and the reference."""
     lines = [
         f'name = "People: {scale.forget} to forget, {scale.retain} to keep"',
@@ -112,6 +116,8 @@ def case_toml(seed: int, scale: Scale) -> str:
     for name, path in [("untouched", "original"), *((name, name) for name in RECIPES)]:
         lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{path}"']
     lines += ["", "[corpora]", *(f'{split} = "{split}.jsonl"' for split in ("forget", "retain", "holdout"))]
+    for path in dictionaries:
+        lines += ["", "[[dictionaries]]", f'path = "{path}"']
     return "\n".join(lines) + "\n"
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from audit._casepaths import below, place
 from audit.casefile import AuditPlan, check_name, read_plan, write_plan
+from audit.catalogue import CATALOGUE
 from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
+from audit.policy import load_policy
 from audit.subjects.adapter import base_of
 from audit.subjects.files import HUB, is_adapter
 from audit.types import SPLITS, SubjectSpec
@@ -39,6 +41,28 @@ class Draft:
     def empty(self) -> bool:
         """Whether nothing was typed yet."""
         return not any([self.original, self.reference, self.candidates, *self.corpora.values()])
+
+
+CHOICES = {"all": "everything", "verdict": "what the verdict rests on"}
+FAMILIES = {
+    "behaviour": "What it says", "utility": "What was to be kept", "drift": "Drift", "probes": "Probes",
+    "sae": "SAE features", "attacks": "Attacks", "concepts": "Concept vectors and weights",
+}  # fmt: skip
+
+
+def families() -> dict[str, list[str]]:
+    """The catalogue by family, under the family's name in words."""
+    found: dict[str, list[str]] = {}
+    for id in CATALOGUE:
+        found.setdefault(FAMILIES.get(id.split(".")[0], id.split(".")[0]), []).append(id)
+    return found
+
+
+def chosen_by(choice: str) -> list[str]:
+    """The evidence that a choice of CHOICES stands for."""
+    if choice == "verdict":
+        return [id for rule in load_policy().rules.values() for id in rule.evidence]
+    return list(CATALOGUE)
 
 
 def problems(draft: Draft, root: Path) -> list[str]:

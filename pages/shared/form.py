@@ -20,9 +20,14 @@ def evidence_form(ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[s
     if not ids:
         return changed, wrong
     with st.expander("Settings (the defaults are meant to be left alone)", icon=":material/tune:"):
-        tabs = st.tabs([evidence_class(id).title for id in ids])
-    for id, tab in zip(ids, tabs, strict=True):
-        with tab:
+        opened = st.multiselect(
+            "Change the settings of", ids, format_func=lambda id: evidence_class(id).title, key="set-of",
+            placeholder="none: the defaults are used",
+        )  # fmt: skip
+        boxes = {id: st.container(border=True) for id in opened}
+    for id, box in boxes.items():
+        with box:
+            st.text(evidence_class(id).title)
             values = {setting.name: _field(id, setting) for setting in settings(id)}
         different = {s.name: values[s.name] for s in settings(id) if values[s.name] != s.default}
         if different:
@@ -52,8 +57,13 @@ def _field(id: str, setting: Setting) -> Any:
 
 
 def _listed(text: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What was typed as a tuple; whole numbers where the default holds such, or nothing tells otherwise."""
+    """What was typed as a tuple; numbers where the default holds such, or nothing tells otherwise."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
+    if any(isinstance(value, float) for value in default):
+        try:
+            return tuple(float(part) for part in parts)
+        except ValueError:
+            return tuple(parts)
     if all(isinstance(value, int) for value in default) and all(part.lstrip("-").isdigit() for part in parts):
         return tuple(int(part) for part in parts)
     return tuple(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -12,9 +12,11 @@ import streamlit as st
 
 from audit.catalogue import evidence_class
 from audit.figures.chart import draw as draw_chart
+from audit.figures.shares import shares as draw_shares
 from audit.figures.style import CONFIG
 from audit.types import Finding, Status
 from audit.views.methods import columns
+from audit.views.shares import shares
 from audit.views.tables import together
 from audit.views.words import MARKS, STATUSES, Answer, answer
 from pages.shared.state import View
@@ -48,6 +50,37 @@ def chart(view: View, id: str, table: pd.DataFrame) -> None:
     """The evidence's own chart of the joined table."""
     spec = evidence_class(id).chart
     plot(draw_chart(spec, table, view.looks), f"chart-{id}", f"{spec.title}: {spec.y_title} by {spec.x_title}.")
+
+
+def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
+    """Every measure with a curve, layer by layer, for the candidates that are drawn."""
+    table = shares(view.chosen, [id for id in ids if id in view.ids])
+    if table["left"].isna().all():
+        return
+    st.subheader("What is left, at a glance?")
+    plot(
+        draw_shares(table, [name for name in view.shown if name in set(table["candidate"])]),
+        key,
+        "Share of the original that is left in each candidate, measure by layer: 100 % as in the original, 0 % as in "
+        "the reference. Empty where original and reference hardly differ.",
+    )
+    st.caption(
+        "On forget items: 100 % as in the original, 0 % as in the reference; a cell is empty where these two hardly "
+        "differ, so that there is nothing of which a share could be left."
+    )
+
+
+def one_of(view: View, title: str, ids: Sequence[str], key: str) -> None:
+    """Several measurements, of which the reader opens one; nothing when none was asked for."""
+    asked = [id for id in ids if id in view.ids]
+    if not asked:
+        return
+    st.header(title)
+    id = st.segmented_control(
+        "Measurement", asked, format_func=lambda i: evidence_class(i).title, key=key, default=asked[0], required=True,
+        bind="query-params",
+    )  # fmt: skip
+    evidence(view, id, lambda table: chart(view, id, table))
 
 
 def say(answers: Iterable[Answer], id: str) -> None:

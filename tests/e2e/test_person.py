@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PAGES = ("", "drift", "probes", "sae_features", "attacks", "new_audit", "methods")
+PAGES = ("", "drift", "probes", "sae_features", "concept_vectors", "attacks", "new_audit", "methods")
 pytestmark = pytest.mark.e2e
 
 
@@ -69,6 +69,33 @@ def test_from_a_verdict_to_an_item(page: Any) -> None:
     page.get_by_role("link", name=re.compile("drift", re.IGNORECASE)).last.click()
     page.wait_for_url("**/drift*")
     settle(page)
+
+
+def test_a_feature_and_its_card(page: Any) -> None:
+    page.goto("/sae_features")
+    card = page.locator(".st-key-feature-card")
+    card.wait_for()
+    settle(page)
+    before = card.inner_text()
+    box = page.get_by_test_id("stSelectbox").filter(has_text="Feature").locator("input")
+    box.click()
+    page.get_by_role("option").nth(3).click()
+    page.wait_for_function("before => document.querySelector('.st-key-feature-card')?.innerText !== before", arg=before)
+    settle(page)
+    assert "Its direction raises" in card.inner_text()
+
+
+def test_a_concept_vector_and_its_card(page: Any) -> None:
+    page.goto("/concept_vectors")
+    card = page.locator(".st-key-vector-card")
+    card.wait_for()
+    settle(page)
+    before = card.inner_text()
+    page.get_by_test_id("stSelectbox").filter(has_text="Vector").locator("input").click()
+    page.get_by_role("option").nth(2).click()
+    page.wait_for_function("before => document.querySelector('.st-key-vector-card')?.innerText !== before", arg=before)
+    settle(page)
+    assert "the original's" in card.inner_text()
 
 
 def test_an_audit_from_the_browser_to_its_verdict(page: Any, tiny_lab: Path, runs: Path) -> None:

@@ -164,6 +164,8 @@ def test_a_refusal_is_said(open_page: Open, tmp_path: Path, monkeypatch: pytest.
 
 def test_settings_are_drawn_from_the_dataclass_fields(open_page: Open) -> None:
     app = open_page("new_audit")
+    app.multiselect(key="set-of").set_value(["attacks.relearn", "drift.map", "probes.mdl"]).run()
+    assert not app.exception
     assert app.number_input(key="set-attacks.relearn-steps").value == 40
     assert app.text_input(key="set-attacks.relearn-checkpoints").value == "0, 5, 10, 20, 40"
     assert app.toggle(key="set-drift.map-umap").value is True

@@ -140,17 +140,17 @@ def test_a_missing_number_is_said_to_be_missing(open_page: Open, page: str, cand
 
 def test_original_reference_and_chance_are_drawn_with_the_probe(open_page: Open) -> None:
     app = open_page("probes", run="people")
-    names = {trace.get("name") for trace in json.loads(charts(app)[0])["data"]}
+    names = {trace.get("name") for trace in json.loads(charts(app)[1])["data"]}
     assert {"original", "reference", "chance", "hides", "like-retrained"} <= names
     app.segmented_control(key="floor").set_value("shuffled").run()
     assert not app.exception
-    assert "shuffled" in {trace.get("name") for trace in json.loads(charts(app)[0])["data"]}
+    assert "shuffled" in {trace.get("name") for trace in json.loads(charts(app)[1])["data"]}
 
 
 def test_maps_say_how_many_points_they_draw_and_how_far_to_trust_them(open_page: Open) -> None:
     app = open_page("drift", run="people", candidates=["hides"])
     assert any("120 of 120 points are drawn" in caption.value for caption in app.caption)
-    titles = [note["text"] for note in json.loads(charts(app)[0])["layout"]["annotations"]]
+    titles = [note["text"] for note in json.loads(charts(app)[1])["layout"]["annotations"]]
     assert len(titles) == 3
     assert all("trustworthiness 0.91" in title for title in titles)
     app.segmented_control(key="map").set_value("umap").run()

@@ -1,0 +1,55 @@
+"""Every measure of a family at a glance: how much of the original is left, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from audit.catalogue import evidence_class
+from audit.types import Finding
+from audit.views.tables import where
+
+COLUMNS = ["candidate", "measure", "layer", "left", "value", "original", "reference"]
+LEAST = 0.05
+"""Where original and reference differ by less, a share of that difference can be anything, so the cell stays empty."""
+
+
+def layered(ids: Sequence[str]) -> list[str]:
+    """The evidence that has a curve over layers."""
+    charts = {id: evidence_class(id).chart for id in ids}
+    return [id for id, chart in charts.items() if chart.kind == "line" and chart.x == "layer"]
+
+
+def shares(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) -> pd.DataFrame:
+    """One row per candidate, measure and layer on forget, columns COLUMNS; `left` is empty where nothing can be said.
+
+    left = (candidate - reference) / (original - reference): 1 as in the original, 0 as in the reference.
+    """
+    rows = []
+    for name, found in findings.items():
+        for id in layered(ids):
+            finding = found.get(id)
+            if finding is None or finding.table.empty:
+                continue
+            wide = _wide(finding.table, evidence_class(id).chart.y)
+            for layer, line in wide.iterrows():
+                o, c, r = (line.get(role) for role in ("original", "candidate", "reference"))
+                known = not pd.isna(o) and not pd.isna(c) and not pd.isna(r) and abs(o - r) >= LEAST
+                left = (c - r) / (o - r) if known else None
+                rows.append((name, evidence_class(id).title, int(layer), left, c, o, r))  # type: ignore[call-overload]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _wide(table: pd.DataFrame, y: str) -> pd.DataFrame:
+    """The forget rows as one line per layer and one column per role; the original is as like itself as can be."""
+    rows = where(table, split="forget")
+    if "against" in rows:
+        rows = where(rows, against="original")
+    if "attribute" in rows:
+        rows = where(rows, attribute="all") if "all" in set(rows["attribute"]) else rows
+    wide = rows.pivot_table(index="layer", columns="subject", values=y, aggfunc="mean")
+    wide = wide[wide.index > 0]
+    if "original" not in wide:
+        wide["original"] = 1.0
+    return wide

@@ -1,0 +1,67 @@
+"""Every measure at a glance."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from audit.figures.shares import shares as draw
+from audit.views.shares import layered, shares
+
+
+def finding(rows: list[tuple[Any, ...]], columns: list[str]) -> Any:
+    return SimpleNamespace(table=pd.DataFrame(rows, columns=columns))
+
+
+def test_shares_by_hand() -> None:
+    # Layer 1: original 0.9, reference 0.1, candidate 0.3: (0.3 - 0.1) / (0.9 - 0.1) = 0.25. Layer 2: original and
+    # reference differ by 0.02 < 0.05: empty. Layer 0 is the surface and is left out, and so is the retain split.
+    columns = ["layer", "subject", "split", "attribute", "accuracy"]
+    rows = [
+        (layer, role, split, "all", value)
+        for layer, values in ((0, (0.5, 0.5, 0.5)), (1, (0.9, 0.3, 0.1)), (2, (0.12, 0.5, 0.10)))
+        for role, value in zip(("original", "candidate", "reference"), values, strict=True)
+        for split in ("forget", "retain")
+    ]
+    found = shares({"npo": {"probes.linear": finding(rows, columns)}}, ["probes.linear", "attacks.relearn"])
+    assert found["layer"].tolist() == [1, 2]
+    assert found["left"].iloc[0] == pytest.approx(0.25)
+    assert pd.isna(found["left"].iloc[1])
+
+
+def test_the_original_is_as_like_itself_as_can_be() -> None:
+    # CKA compares with the original only: 0.6 against a reference of 0.2 is (0.6 - 0.2) / (1 - 0.2) = 0.5.
+    columns = ["layer", "subject", "against", "split", "debiased"]
+    rows = [(1, "candidate", "original", "forget", 0.6), (1, "reference", "original", "forget", 0.2),
+            (1, "candidate", "reference", "forget", 0.3), (1, "original", "reference", "forget", 0.2)]  # fmt: skip
+    found = shares({"npo": {"drift.cka": finding(rows, columns)}}, ["drift.cka"])
+    assert found["left"].tolist() == pytest.approx([0.5])
+
+
+def test_without_a_reference_nothing_is_said() -> None:
+    rows = [(1, "candidate", "original", "forget", 0.6)]
+    found = shares(
+        {"a": {"drift.cka": finding(rows, ["layer", "subject", "against", "split", "debiased"])}}, ["drift.cka"]
+    )
+    assert found["left"].isna().all()
+
+
+def test_a_panel_per_candidate_with_its_share_written_in_each_cell() -> None:
+    table = pd.DataFrame(
+        [("a", "CKA", 1, 0.5, 0, 1, 0), ("a", "CKA", 2, None, 0, 1, 1), ("<b>", "CKA", 1, -0.1, 0, 1, 0)],
+        columns=["candidate", "measure", "layer", "left", "value", "original", "reference"],
+    )
+    figure = draw(table, ["a", "<b>"])
+    assert [list(trace.text[0]) for trace in figure.data] == [["50%", ""], ["−10%", ""]]
+    assert figure.layout.coloraxis.cmin == 0
+    assert figure.layout.coloraxis.cmax == 1
+    assert any("&lt;b&gt;" in a.text for a in figure.layout.annotations)
+
+
+def test_only_curves_over_layers_are_shown() -> None:
+    assert layered(["drift.cka", "probes.linear", "attacks.relearn", "concepts.weight_delta"]) == [
+        "drift.cka", "probes.linear",
+    ]  # fmt: skip
