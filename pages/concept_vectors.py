@@ -8,7 +8,7 @@ import streamlit as st
 from audit.figures.chart import draw
 from audit.views import concepts
 from audit.views.methods import columns
-from pages.shared import show
+from pages.shared import live, show
 from pages.shared.state import View, open_view
 
 VECTORS, WEIGHTS, PATCHING = "concepts.value_vectors", "concepts.weight_delta", "concepts.patching"
@@ -33,6 +33,8 @@ def draw_vectors(view: View, table: pd.DataFrame) -> None:
             card.models, "vector-models", columns(VECTORS), f"Value vector {card.name} in each model, with the "
             "tokens that it promotes",
         )  # fmt: skip
+    if view.shown:
+        draw_live(view, name)
 
 
 def draw_weights(view: View, table: pd.DataFrame) -> None:
@@ -43,6 +45,19 @@ def draw_weights(view: View, table: pd.DataFrame) -> None:
         "weights",
         "Relative change of the weights, parts of the model against modules, one map for each model.",
     )
+
+
+def draw_live(view: View, vector: str) -> None:
+    """Take the vector out of the loaded models and see the answer change."""
+    st.markdown("#### Try it")
+    name = st.segmented_control("Candidate", view.shown, key="vector-candidate", default=view.shown[0], required=True)
+    models = live.bench(view, name, "vectors")
+    if models is None:
+        return
+    prompts = {item.id: item.prompt for item in models.bench.corpus("forget").items}
+    item = st.selectbox("Item", list(prompts), format_func=lambda i: f"{i}: {prompts[i]}", key="vector-item")
+    block, dim = concepts.numbers_of(vector)
+    live.answers(lambda: models.vector(item, block, dim), "vectors")
 
 
 @st.fragment

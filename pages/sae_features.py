@@ -6,7 +6,7 @@ import streamlit as st
 
 from audit.figures import features as figures
 from audit.views import features
-from pages.shared import show
+from pages.shared import live, show
 from pages.shared.state import View, open_view
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
@@ -50,6 +50,7 @@ def draw_features(view: View) -> None:
             draw_card(view, features.card(table, layer, feature, name))
     if feature is not None:
         draw_contexts(features.card(table, layer, feature, name))
+        draw_live(view, name, layer, feature, with_cards)
 
 
 def _chosen(known: list[int]) -> int | None:
@@ -97,6 +98,20 @@ def draw_contexts(card: features.Card) -> None:
             "pages/overview.py", label=f"Everything about {line['item']}", icon=":material/arrow_forward:",
             query_params={"item": line["item"]},
         )  # fmt: skip
+
+
+def draw_live(view: View, name: str, layer: int, feature: int, known: list[int]) -> None:
+    """Scale features in the loaded models and see the answer change."""
+    st.markdown("#### Try it")
+    models = live.bench(view, name, "features")
+    if models is None:
+        return
+    prompts = {item.id: item.prompt for item in models.bench.corpus("forget").items}
+    with st.container(horizontal=True):
+        item = st.selectbox("Item", list(prompts), format_func=lambda i: f"{i}: {prompts[i]}", key="live-item")
+        chosen = st.multiselect("Features", known, default=[feature], key=f"live-features-{layer}-{feature}")
+        scale = st.slider("Scale", -4.0, 4.0, 0.0, 0.5, key="live-scale", help="1 changes nothing, 0 takes them away.")
+    live.answers(lambda: models.features(item, layer, chosen, scale), "features")
 
 
 @st.fragment

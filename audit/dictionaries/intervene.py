@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from audit.activations.layers import decoder, decoder_layers, unembed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from audit.subjects.load import Subject
 
@@ -41,28 +43,29 @@ def first_token(
     for begin, end in plan.batches:
         chosen = plan.order[begin:end]
         batch = Batch([rows[i] for i in chosen], "right", subject.tokenizer.pad_token_id or 0, subject.device)
-        handle = None
-        if layer is not None and add is not None:
-            handle = decoder_layers(subject.model)[layer - 1].register_forward_hook(_adding(batch, chosen, add))
-        try:
-            with torch.inference_mode():
-                hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
-                logits = unembed(subject.model)(hidden[batch.index, batch.prompt_last])
-        finally:
-            if handle is not None:
-                handle.remove()
+        changed = nullcontext() if layer is None or add is None else adding_to(subject.model, layer, batch, chosen, add)
+        with torch.inference_mode(), changed:
+            hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
+            logits = unembed(subject.model)(hidden[batch.index, batch.prompt_last])
         target = batch.ids[batch.index, batch.prompt_last + 1].to(logits.device)
         result[list(chosen), 0] = logits.softmax(-1).gather(1, target[:, None])[:, 0].double().cpu().numpy()
         result[list(chosen), 1] = (logits.argmax(-1) == target).double().cpu().numpy()
     return result
 
 
-def _adding(batch: Batch, chosen: Sequence[int], add: Add) -> Any:
+@contextmanager
+def adding_to(model: PreTrainedModel, layer: int, batch: Batch, rows: Sequence[int], add: Add) -> Iterator[None]:
+    """While open, `add` is added to the output of a block (from 1) at the last prompt token of every row."""
+
     def hook(module: Any, args: Any, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
         states = hidden[batch.index, batch.prompt_last]
         new = hidden.clone()
-        new[batch.index, batch.prompt_last] = states + add(states, chosen).to(states.device, states.dtype)
+        new[batch.index, batch.prompt_last] = states + add(states, rows).to(states.device, states.dtype)
         return (new, *output[1:]) if isinstance(output, tuple) else new
 
-    return hook
+    handle = decoder_layers(model)[layer - 1].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -34,9 +34,15 @@ def vectors(table: pd.DataFrame) -> list[str]:
     return [f"{int(row.layer)}:{int(row.dim)}" for row in own.itertuples()]
 
 
+def numbers_of(name: str) -> tuple[int, int]:
+    """Block and dimension of a vector, both from 0."""
+    block, dim = name.split(":")
+    return int(block), int(dim)
+
+
 def vector_card(table: pd.DataFrame, name: str) -> VectorCard:
     """What one vector is in each model, and what became of it, in words."""
-    layer, dim = (int(part) for part in name.split(":"))
+    layer, dim = numbers_of(name)
     rows = where(table, layer=layer, dim=dim).drop_duplicates("subject")
     columns = ["subject", "cosine", "l2", "length", "jaccard", "jaccard_own", "tokens"]
     found = []

@@ -21,23 +21,24 @@ from tests.evidence.sae.quick import QUICK
 
 
 def naming(bench: Bench, *specs: DictionarySpec) -> Bench:
+    """The bench with these dictionaries instead of the lab's; with none, they are trained here."""
     bench.case = dataclasses.replace(bench.case, dictionaries=specs)
     return bench
 
 
 def saved(bench: Bench, folder: Path) -> Path:
     """The dictionary of the bench's first layer as a folder of its own."""
-    found = dictionaries(bench, **QUICK)[0]
+    found = dictionaries(naming(bench), **QUICK)[0]
     path = next(bench.cache.root.glob(f"*/{found.digest}"))
     return Path(shutil.copytree(path, folder))
 
 
 def test_one_is_trained_for_a_middle_and_a_late_block_and_found_again(bench_of: Callable[..., Bench]) -> None:
-    bench = bench_of("last-block")
+    bench = naming(bench_of("last-block"))
     found = dictionaries(bench, **QUICK)
     assert [d.layer for d in found] == list(bench.whole("original", "forget").layers)
     assert all(d.features == QUICK["features"] for d in found)
-    assert [d.digest for d in dictionaries(bench_of("npo"), **QUICK)] == [d.digest for d in found]
+    assert [d.digest for d in dictionaries(naming(bench_of("npo")), **QUICK)] == [d.digest for d in found]
 
 
 def test_training_and_measuring_share_no_token(bench_of: Callable[..., Bench]) -> None:
@@ -51,7 +52,7 @@ def test_training_and_measuring_share_no_token(bench_of: Callable[..., Bench]) -
 def test_a_named_one_is_taken_and_its_hook_point_tells_the_block(
     bench_of: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    bench = bench_of("last-block")
+    bench = naming(bench_of("last-block"))
     own = dictionaries(bench, **QUICK)[0]
     folder = saved(bench, tmp_path / "sae")
     assert block_of_folder(folder, "It") == own.layer
@@ -109,7 +110,7 @@ def test_a_shared_one_is_trained_once_for_the_whole_audit(bench_of: Callable[...
 def test_a_good_one_passes_and_a_bad_one_is_not_identifiable(
     bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = bench_of("last-block")
+    bench = naming(bench_of("last-block"))
     good = dictionaries(bench, **QUICK)[0]
     grade = quality(bench, good)
     assert grade.unexplained < 0.3
@@ -121,7 +122,16 @@ def test_a_good_one_passes_and_a_bad_one_is_not_identifiable(
         insist(bench, bad)
 
 
+def test_the_labs_own_are_good(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("last-block")
+    found = dictionaries(bench)
+    assert found
+    assert all(d.name.endswith(f"block-{d.layer}") for d in found)
+    for dictionary in found:
+        insist(bench, dictionary)
+
+
 def test_too_small_a_size_is_refused(bench_of: Callable[..., Bench]) -> None:
     with pytest.raises(CaseError, match="cannot be trained"):
-        dictionaries(bench_of("last-block"), features=4, k=8, steps=10)
+        dictionaries(naming(bench_of("last-block")), features=4, k=8, steps=10)
     assert source.HELD_OUT > 1
