@@ -128,6 +128,8 @@ def _scatter(
     import plotly.graph_objects as go
 
     number = pd.api.types.is_numeric_dtype(part[chart.x])
+    if pd.api.types.is_integer_dtype(part[chart.x]):
+        whole_ticks(figure, part[chart.x], row=cell[0], col=cell[1])
     if not number:
         order = [escape(value) for value in dict.fromkeys(part[chart.x])]
         figure.update_xaxes(categoryorder="array", categoryarray=order, row=cell[0], col=cell[1])

@@ -22,7 +22,9 @@ def layered(ids: Sequence[str]) -> list[str]:
 
 
 def shares(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) -> pd.DataFrame:
-    """One row per candidate, measure and layer on forget, columns COLUMNS; `left` is empty where nothing can be said.
+    """One row per candidate, measure and layer on forget, columns COLUMNS.
+
+    `left` is empty where nothing can be said: the instrument does not work here, or there is no reference.
 
     left = (candidate - reference) / (original - reference): 1 as in the original, 0 as in the reference.
     """
@@ -35,7 +37,13 @@ def shares(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) ->
             wide = _wide(finding.table, evidence_class(id).chart.y)
             for layer, line in wide.iterrows():
                 o, c, r = (line.get(role) for role in ("original", "candidate", "reference"))
-                known = not pd.isna(o) and not pd.isna(c) and not pd.isna(r) and abs(o - r) >= LEAST
+                known = (
+                    finding.residual is not None
+                    and not pd.isna(o)
+                    and not pd.isna(c)
+                    and not pd.isna(r)
+                    and abs(o - r) >= LEAST
+                )
                 left = (c - r) / (o - r) if known else None
                 rows.append((name, evidence_class(id).title, int(layer), left, c, o, r))  # type: ignore[call-overload]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -66,7 +66,7 @@ def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
     )
     st.caption(
         "On forget items: 100 % as in the original, 0 % as in the reference; a cell is empty where these two hardly "
-        "differ, so that there is nothing of which a share could be left."
+        "differ, or where the instrument does not work, so that there is nothing of which a share could be left."
     )
 
 

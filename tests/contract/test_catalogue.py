@@ -108,6 +108,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "attacks.relearn": {"steps": 6, "checkpoints": (0, 6), "retain_items": 20},
     "attacks.quantization": {"formats": ("int8",)},
     "drift.map": {"points": 60, "umap": False},
+    "probes.mdl": {"nulls": 2},
+    "probes.in_cluster": {"nulls": 2},
+    "probes.few_shot": {"episodes": 5},
+    "probes.subspace": {"nulls": 3},
+    "probes.transfer": {"nulls": 3},
     **{id: SMALL for id in CATALOGUE if id.startswith("sae.")},
 }
 

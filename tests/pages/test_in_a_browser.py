@@ -67,9 +67,11 @@ def test_the_first_request_ever_may_name_a_page(address: str, browser: Any) -> N
 def test_a_box_in_one_map_rings_the_same_items_in_every_map(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 1200})
     page.goto(f"{address}/drift?run=people&candidates=hides")
-    page.wait_for_selector("[data-testid=stPlotlyChart] .nsewdrag", timeout=PATIENCE_MS)
+    page.wait_for_selector(".st-key-maps .nsewdrag", timeout=PATIENCE_MS)
     settled(page)
-    box = page.locator("[data-testid=stPlotlyChart]").first.locator(".nsewdrag").nth(1).bounding_box()
+    maps = page.locator(".st-key-maps")
+    maps.scroll_into_view_if_needed()
+    box = maps.locator(".nsewdrag").nth(1).bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=8)
@@ -77,7 +79,7 @@ def test_a_box_in_one_map_rings_the_same_items_in_every_map(address: str, browse
     page.wait_for_selector("text=items picked", timeout=PATIENCE_MS)
     settled(page)
     rings = page.evaluate(
-        "document.querySelector('[data-testid=stPlotlyChart] .js-plotly-plot').data"
+        "document.querySelector('.st-key-maps .js-plotly-plot').data"
         ".filter(t => t.name === 'picked').map(t => [t.xaxis || 'x', [...t.customdata].sort().join()])"
     )
     assert [axis for axis, _ in rings] == ["x", "x2", "x3"]

@@ -12,8 +12,8 @@ from audit.figures.shares import shares as draw
 from audit.views.shares import layered, shares
 
 
-def finding(rows: list[tuple[Any, ...]], columns: list[str]) -> Any:
-    return SimpleNamespace(table=pd.DataFrame(rows, columns=columns))
+def finding(rows: list[tuple[Any, ...]], columns: list[str], works: bool = True) -> Any:
+    return SimpleNamespace(table=pd.DataFrame(rows, columns=columns), residual=object() if works else None)
 
 
 def test_shares_by_hand() -> None:
@@ -39,6 +39,14 @@ def test_the_original_is_as_like_itself_as_can_be() -> None:
             (1, "candidate", "reference", "forget", 0.3), (1, "original", "reference", "forget", 0.2)]  # fmt: skip
     found = shares({"npo": {"drift.cka": finding(rows, columns)}}, ["drift.cka"])
     assert found["left"].tolist() == pytest.approx([0.5])
+
+
+def test_an_instrument_that_does_not_work_says_nothing() -> None:
+    rows = [(1, "original", "forget", 0.9), (1, "candidate", "forget", 0.5), (1, "reference", "forget", 0.1)]
+    columns = ["layer", "subject", "split", "accuracy"]
+    for works, empty in ((True, False), (False, True)):
+        found = shares({"a": {"probes.truth": finding(rows, columns, works)}}, ["probes.truth"])
+        assert found["left"].isna().all() == empty
 
 
 def test_without_a_reference_nothing_is_said() -> None:
