@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from audit import __version__
+from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
-from audit.errors import Cancelled, CaseError, NotApplicable, NotIdentifiable, SubjectError
+from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
+from audit.types import Case, Corpus, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
-    from audit.activations.encode import Encoded
     from audit.activations.states import States, WholeStates
     from audit.subjects.fingerprint import Fingerprint
     from audit.subjects.garage import Garage
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 WHOLE_ITEMS = 2000
 """Items of a corpus of which every token is kept for dictionaries of features."""
-Variant = Literal["answer", "paraphrase", "wrong", "paraphrased_answer"]
 Tick = Callable[[float, str], None]
 
 
@@ -144,7 +143,7 @@ class Bench:
         """
         from audit.activations.states import read_tokens
 
-        wanted = self._sequences(self.corpus(split))
+        wanted = sequences_of(self.corpus(split))
         folder = self._pass(role, split)
         lengths = np.fromfile(folder / "lengths.bin", np.int64).tolist()
         tokens = read_tokens(folder, lengths)
@@ -221,61 +220,22 @@ class Bench:
         )
 
         def fill(partial: Path) -> None:
-            from audit.activations.capture import Whole, capture
-            from audit.activations.encode import encode
-            from audit.activations.layers import decoder_layers
+            from audit.activations.reading import read_corpus
 
+            whole = tuple(int(i) for i in self.subset(split, WHOLE_ITEMS))
+            named = tuple(sorted({d.layer for d in self.case.dictionaries}))
             with self.model(role) as subject:
-                sequences: list[Encoded] = [
-                    encode(subject.tokenizer, prompt, answer, self.case.template)
-                    for _, _, _, prompt, answer in self._sequences(corpus)
-                ]
-                self._check_length(subject, sequences)
-                answers = [k for k, (_, variant, *_) in enumerate(self._sequences(corpus)) if variant == "answer"]
-                whole = Whole(
-                    tuple(answers[i] for i in self.subset(split, WHOLE_ITEMS)),
-                    self._whole_layers(len(decoder_layers(subject.model))),
-                )
-                np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(partial / "lengths.bin")
-                capture(
+                read_corpus(
                     subject,
-                    sequences,
+                    corpus,
+                    self.case.template,
                     partial,
                     whole=whole,
+                    layers=named,
                     progress=lambda share: self.progress(0.0, f"reading the {role} on {split}: {share:.0%}"),
                 )
 
         return self.cache.folder(key, fill)
-
-    def _whole_layers(self, blocks: int) -> tuple[int, ...]:
-        """The blocks that the case's dictionaries read, else a middle and a late one."""
-        from audit.activations.layers import dictionary_layers
-
-        named = tuple(sorted({d.layer for d in self.case.dictionaries}))
-        if named and named[-1] > blocks:
-            raise CaseError(f"A dictionary was made for block {named[-1]}, but the models have {blocks}.")
-        return named or dictionary_layers(blocks)
-
-    @staticmethod
-    def _sequences(corpus: Corpus) -> list[tuple[Item, Variant, int, str, str]]:
-        """Everything that the one pass reads for a corpus: item, variant, index, prompt, answer."""
-        rows: list[tuple[Item, Variant, int, str, str]] = []
-        for item in corpus.items:
-            rows.append((item, "answer", 0, item.prompt, item.answer))
-            rows += [(item, "paraphrase", k, prompt, item.answer) for k, prompt in enumerate(item.paraphrases)]
-            if item.paraphrased_answer:
-                rows.append((item, "paraphrased_answer", 0, item.prompt, item.paraphrased_answer))
-            rows += [(item, "wrong", k, item.prompt, wrong) for k, wrong in enumerate(item.wrong_answers)]
-        return rows
-
-    @staticmethod
-    def _check_length(subject: Subject, sequences: Sequence[Encoded]) -> None:
-        limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(len(s) for s in sequences)
-        if limit and longest > limit:
-            raise SubjectError(
-                f"An item needs {longest} tokens, but {subject.spec.name} reads at most {limit}: shorten that item."
-            )
 
     # -- live models
 

@@ -1,0 +1,70 @@
+"""What one pass over a corpus reads: every prompt with every answer that some evidence asks for, in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from audit.errors import CaseError, SubjectError
+from audit.types import Corpus, Item
+
+if TYPE_CHECKING:
+    from audit.activations.encode import Encoded
+    from audit.subjects.load import Subject
+
+Variant = Literal["answer", "paraphrase", "wrong", "paraphrased_answer"]
+
+
+def sequences_of(corpus: Corpus) -> list[tuple[Item, Variant, int, str, str]]:
+    """Everything that the one pass reads for a corpus: item, variant, index, prompt, answer."""
+    rows: list[tuple[Item, Variant, int, str, str]] = []
+    for item in corpus.items:
+        rows.append((item, "answer", 0, item.prompt, item.answer))
+        rows += [(item, "paraphrase", k, prompt, item.answer) for k, prompt in enumerate(item.paraphrases)]
+        if item.paraphrased_answer:
+            rows.append((item, "paraphrased_answer", 0, item.prompt, item.paraphrased_answer))
+        rows += [(item, "wrong", k, item.prompt, wrong) for k, wrong in enumerate(item.wrong_answers)]
+    return rows
+
+
+def read_corpus(
+    subject: Subject,
+    corpus: Corpus,
+    template: str,
+    folder: Path,
+    *,
+    whole: Sequence[int] = (),
+    layers: Sequence[int] = (),
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> None:
+    """Run the pass into a folder, with every token of the true answers of the items in `whole` at `layers`.
+
+    No `layers` means a middle and a late one. Raises SubjectError for an item that is longer than the model reads, and
+    CaseError for a block that it has not.
+    """
+    from audit.activations.capture import Whole, capture
+    from audit.activations.encode import encode
+    from audit.activations.layers import decoder_layers, dictionary_layers
+
+    blocks = len(decoder_layers(subject.model))
+    if layers and max(layers) > blocks:
+        raise CaseError(f"A dictionary was made for block {max(layers)}, but the models have {blocks}.")
+    wanted = sequences_of(corpus)
+    sequences = [encode(subject.tokenizer, prompt, answer, template) for _, _, _, prompt, answer in wanted]
+    _check_length(subject, sequences)
+    np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(folder / "lengths.bin")
+    answers = [k for k, (_, variant, *_) in enumerate(wanted) if variant == "answer"]
+    kept = Whole(tuple(answers[i] for i in whole), tuple(layers) or dictionary_layers(blocks))
+    capture(subject, sequences, folder, whole=kept, progress=progress)
+
+
+def _check_length(subject: Subject, sequences: Sequence[Encoded]) -> None:
+    limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(s) for s in sequences)
+    if limit and longest > limit:
+        raise SubjectError(
+            f"An item needs {longest} tokens, but {subject.spec.name} reads at most {limit}: shorten that item."
+        )
