@@ -32,6 +32,21 @@ def type_case(page: Any, path: str) -> None:
     box.press("Enter")
 
 
+def choose(page: Any, label: str, number: int) -> None:
+    """Choose one of the options of a box; a chart that is still being drawn may close the list."""
+    from playwright.sync_api import TimeoutError as Late
+
+    box = page.get_by_test_id("stSelectbox").filter(has_text=label).locator("input")
+    for _ in range(6):
+        box.press("ArrowDown")
+        try:
+            page.get_by_role("option").nth(number).click(timeout=4000)
+            return
+        except Late:
+            page.keyboard.press("Escape")
+    raise AssertionError(f"the list of {label} does not stay open")
+
+
 def test_the_demo_shows_its_verdicts(page: Any) -> None:
     page.goto("/")
     page.get_by_text("last-block").first.wait_for()
@@ -77,8 +92,7 @@ def test_a_feature_and_its_card(page: Any) -> None:
     card.wait_for()
     settle(page)
     before = card.inner_text()
-    page.get_by_test_id("stSelectbox").filter(has_text="Feature").locator("input").press("ArrowDown")
-    page.get_by_role("option").nth(3).click()
+    choose(page, "Feature", 3)
     page.wait_for_function("before => document.querySelector('.st-key-feature-card')?.innerText !== before", arg=before)
     settle(page)
     assert "Its direction raises" in card.inner_text()
@@ -90,8 +104,7 @@ def test_a_concept_vector_and_its_card(page: Any) -> None:
     card.wait_for()
     settle(page)
     before = card.inner_text()
-    page.get_by_test_id("stSelectbox").filter(has_text="Vector").locator("input").press("ArrowDown")
-    page.get_by_role("option").nth(2).click()
+    choose(page, "Vector", 2)
     page.wait_for_function("before => document.querySelector('.st-key-vector-card')?.innerText !== before", arg=before)
     settle(page)
     assert "the original's" in card.inner_text()
