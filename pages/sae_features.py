@@ -49,8 +49,9 @@ def draw_features(view: View) -> None:
         if feature is not None:
             draw_card(view, features.card(table, layer, feature, name))
     if feature is not None:
-        draw_contexts(features.card(table, layer, feature, name))
-        draw_live(view, name, layer, feature, with_cards)
+        card = features.card(table, layer, feature, name)
+        draw_contexts(card)
+        draw_live(view, name, card, with_cards)
 
 
 def _chosen(known: list[int]) -> int | None:
@@ -100,7 +101,7 @@ def draw_contexts(card: features.Card) -> None:
         )  # fmt: skip
 
 
-def draw_live(view: View, name: str, layer: int, feature: int, known: list[int]) -> None:
+def draw_live(view: View, name: str, card: features.Card, known: list[int]) -> None:
     """Scale features in the loaded models and see the answer change."""
     st.markdown("#### Try it")
     models = live.bench(view, name, "features")
@@ -108,10 +109,15 @@ def draw_live(view: View, name: str, layer: int, feature: int, known: list[int])
         return
     prompts = {item.id: item.prompt for item in models.bench.corpus("forget").items}
     with st.container(horizontal=True):
-        item = st.selectbox("Item", list(prompts), format_func=lambda i: f"{i}: {prompts[i]}", key="live-item")
-        chosen = st.multiselect("Features", known, default=[feature], key=f"live-features-{layer}-{feature}")
+        item = st.selectbox(
+            "Item", features.items_first(card, list(prompts)), format_func=lambda i: f"{i}: {prompts[i]}",
+            key=f"live-item-{card.layer}-{card.feature}",
+        )  # fmt: skip
+        chosen = st.multiselect(
+            "Features", known, default=[card.feature], key=f"live-features-{card.layer}-{card.feature}"
+        )
         scale = st.slider("Scale", -4.0, 4.0, 0.0, 0.5, key="live-scale", help="1 changes nothing, 0 takes them away.")
-    live.answers(lambda: models.features(item, layer, chosen, scale), "features")
+    live.answers(lambda: models.features(item, card.layer, chosen, scale), "features")
 
 
 @st.fragment

@@ -98,6 +98,12 @@ def card(table: pd.DataFrame, layer: int, feature: int, name: str) -> Card:
     )  # fmt: skip
 
 
+def items_first(card: Card, items: list[str]) -> list[str]:
+    """All items, those in which the feature fires most first."""
+    shown = [line["item"] for line in card.contexts if line["item"] in items]
+    return shown + [item for item in items if item not in set(shown)]
+
+
 def tokens_line(tokens: list[str]) -> str:
     """Tokens one after the other, with a visible space."""
     return " · ".join(token.replace(" ", "␣").replace("\n", "⏎") or "∅" for token in tokens) or "not kept"

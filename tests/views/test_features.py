@@ -62,6 +62,12 @@ def test_a_card_names_models_and_keeps_tokens_as_they_are() -> None:
     assert features.tokens_line([]) == "not kept"
 
 
+def test_the_items_in_which_it_fires_most_come_first() -> None:
+    card = features.card(table(), 2, 7, "npo")
+    assert features.items_first(card, ["forget:0", "forget:3", "forget:4"]) == ["forget:3", "forget:0", "forget:4"]
+    assert features.items_first(card, ["forget:0"]) == ["forget:0"]
+
+
 def test_a_click_gives_the_number_of_the_feature() -> None:
     assert features.picked_feature({"points": [{"customdata": 7}]}) == 7
     assert features.picked_feature({"points": [{"customdata": [7]}]}) == 7
