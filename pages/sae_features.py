@@ -6,7 +6,7 @@ import streamlit as st
 
 from audit.figures import features as figures
 from audit.views import features
-from pages.shared import live, show
+from pages.shared import live, show, theme
 from pages.shared.state import View, open_view
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
@@ -88,10 +88,10 @@ def draw_card(view: View, card: features.Card) -> None:
 
 def draw_contexts(card: features.Card) -> None:
     """The strongest contexts, tokens shaded, one model under the other."""
-    st.text("Where it fires most: the darker a token, the stronger, on one scale for all models.")
+    st.text("Where it fires most: the stronger the colour of a token, the more, on one scale for all models.")
     for place, line in enumerate(card.contexts):
         show.plot(
-            figures.context(line["tokens"], line["rows"], card.top),
+            figures.context(line["tokens"], line["rows"], card.top, theme.mode()),
             f"context-{place}",
             f"Activation of feature {card.feature} at every token of {line['item']}, a line for each model.",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from audit.figures.style import GREY, Look, escape, faded, finish
+from audit.figures.style import GREY, INK, Look, escape, faded, finish
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -63,8 +63,11 @@ def activity(points: pd.DataFrame, name: str, look: Look, chosen: int | None = N
     return figure
 
 
-def context(tokens: Sequence[str], rows: Mapping[str, Sequence[float]], top: float) -> go.Figure:
-    """One context: a line per model, a cell per token, darker the more it fires, on one scale up to `top`."""
+def context(tokens: Sequence[str], rows: Mapping[str, Sequence[float]], top: float, mode: str = "light") -> go.Figure:
+    """One context: a line per model, a cell per token, stronger in colour the more it fires, on one scale up to `top`.
+
+    The colour lies over the page's own, which Plotly does not know: the ink is given for the page's `mode`.
+    """
     import plotly.graph_objects as go
 
     names = list(rows)
@@ -76,7 +79,7 @@ def context(tokens: Sequence[str], rows: Mapping[str, Sequence[float]], top: flo
             x=list(range(len(tokens))),
             text=[texts for _ in names],
             texttemplate="%{text}",
-            textfont={"size": 11},
+            textfont={"size": 11, "color": INK["dark" if mode == "dark" else "light"]},
             colorscale=[[0, "rgba(213,94,0,0.04)"], [1, "rgba(213,94,0,0.75)"]],
             zmin=0,
             zmax=top or 1.0,

@@ -79,6 +79,8 @@ def test_figures_escape_tokens_and_carry_the_feature() -> None:
     line = figures.context(card.contexts[0]["tokens"], card.contexts[0]["rows"], card.top)
     assert line.data[0].text[0][0] == "&lt;b&gt;"
     assert line.data[0].zmax == 2.5
+    dark = figures.context(["a"], {"original": [1.0]}, 1.0, "dark")
+    assert line.data[0].textfont.color != dark.data[0].textfont.color
     plot = figures.activity(features.activity(table(), 2), "npo", looks(["npo"])["npo"], 7)
     assert [list(t.customdata) for t in plot.data if t.customdata is not None] == [[4], [7]]
     assert any(t.name == "chosen" for t in plot.data)
