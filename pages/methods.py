@@ -56,10 +56,14 @@ def draw_rules() -> None:
     show.frame(methods.policy_table(policy), "policy", {}, "Thresholds of the policy")
 
 
+@st.fragment
 def draw_evidence(id: str) -> None:
-    """One evidence, from its class."""
+    """One evidence, from its class; its tables come when it is opened, or the page would carry a hundred of them."""
     cls = evidence_class(id)
-    with st.expander(f"**{cls.title}** {cls.question}", icon=":material/science:"):
+    card = st.expander(
+        f"**{cls.title}** {cls.question}", icon=":material/science:", key=f"method-{id}", on_change="rerun"
+    )
+    with card:
         left, right = st.columns(2)
         with left:
             _fact("Formula", cls.formula)
@@ -69,6 +73,8 @@ def draw_evidence(id: str) -> None:
             _fact("Needs", methods.access(id))
             _fact("After", cls.source)
         _fact("Id in case files and on the command line", id)
+        if not card.open:
+            return
         settings = methods.settings_table(id)
         if len(settings):
             show.frame(settings, f"settings-{id}", {}, f"Settings of {cls.title}")
