@@ -193,7 +193,7 @@ def _sentence(
     def lead(id: str) -> str:
         residual = by_id[id].residual
         assert residual is not None
-        return f"{evidence_class(id).title.lower()} still finds {residual.value:.0%} of what the original held"
+        return f"{mid_sentence(evidence_class(id).title)} still finds {residual.value:.0%} of what the original held"
 
     if verdict is Verdict.PRESENT:
         return f"It still says it: {lead(why[0])}."
@@ -205,5 +205,10 @@ def _sentence(
     if missing:
         families = [place for place in KNOWLEDGE if set(missing) & set(policy.rules[place].evidence)]
         return f"Not enough could be measured: too few numbers for what is {', '.join(families)}."
-    titles = ", ".join(evidence_class(id).title.lower() for id in why)
+    titles = ", ".join(mid_sentence(evidence_class(id).title) for id in why)
     return f"The intervals reach over the limit: {titles}. More entities would narrow them."
+
+
+def mid_sentence(title: str) -> str:
+    """A title as it stands within a sentence: `Linear probe` becomes `linear probe`, `SAE features` stays."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]

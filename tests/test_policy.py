@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from audit.errors import PolicyError
-from audit.policy import DEFAULT, judge, load_policy
+from audit.policy import DEFAULT, judge, load_policy, mid_sentence
 from audit.stats import GRID
 from audit.types import Chart, Finding, Residual, Status, Utility, Verdict
 
@@ -116,3 +116,8 @@ def test_a_wrong_policy_is_named(tmp_path: Path, old: str, new: str, message: st
 def test_no_sentence_promises_too_much() -> None:
     text = " ".join(judged(a=finding("probes.linear", low, high)).sentence for low, high in [(0, 0.08), (0.5, 0.9)])
     assert not any(word in text.lower() for word in ("deleted", "compliant", "safe"))
+
+
+def test_a_title_within_a_sentence_keeps_its_abbreviation() -> None:
+    assert mid_sentence("Linear probe") == "linear probe"
+    assert mid_sentence("SAE feature survival") == "SAE feature survival"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from audit.catalogue import evidence_class
 from audit.figures.style import percent
-from audit.policy import Policy
+from audit.policy import Policy, mid_sentence
 from audit.types import Estimate, Finding, Place, Residual, Status, Utility, Verdict
 
 VERDICTS = {
@@ -76,7 +76,7 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
         sentence = f"{name}: {finding.note}" if finding.note else f"{name}: {like}."
         reach = f"{like}; {scope}" if finding.note else scope
         return Answer(name, "described", sentence, f"{reach}. No verdict rests on it.")
-    title, state = _lower(evidence_class(finding.id).title), state_of(residual, limit)
+    title, state = mid_sentence(evidence_class(finding.id).title), state_of(residual, limit)
     verb = {"found": f" {FOUND[finding.place]}:", "clear": ":", "unclear": ": unclear,"}[state]
     side = {"found": "above", "clear": "below", "unclear": "across"}[state]
     scope = f"{scope}; {side} the limit of {percent(limit)}."
@@ -124,9 +124,3 @@ def _scope(finding: Finding) -> str:
     if finding.null in NULLS:
         parts.append(NULLS[finding.null])
     return ", ".join(parts)
-
-
-def _lower(sentence: str) -> str:
-    """The sentence inside a sentence; an abbreviation at its head keeps its capitals."""
-    head = sentence.split(" ", 1)[0]
-    return sentence if head.isupper() else sentence[:1].lower() + sentence[1:]
