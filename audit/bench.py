@@ -19,7 +19,7 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.types import Case, Corpus, Role, Split, SubjectSpec, digest_of
+from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -158,6 +158,34 @@ class Bench:
         frame["top1"] = [float(t["top1"].mean()) for t in tokens]
         return frame
 
+    def tokens(self, role: Role, split: Split, variant: Variant = "answer") -> list[np.ndarray]:
+        """Answer tokens of every sequence of a variant, one array of TOKEN records each, in the order of `likelihood`.
+
+        Raises NotApplicable when no item has the variant.
+        """
+        from audit.activations.states import read_tokens
+
+        folder = self._pass(role, split)
+        lengths = np.fromfile(folder / "lengths.bin", np.int64).tolist()
+        kinds = [kind for _, kind, *_ in sequences_of(self.corpus(split))]
+        found = [t for t, kind in zip(read_tokens(folder, lengths), kinds, strict=True) if kind == variant]
+        if not found:
+            raise NotApplicable(f"No item of the {split} corpus has what is needed here ({variant.replace('_', ' ')}).")
+        return found
+
+    def asks(self, role: Role, items: Sequence[Item], prompts: Sequence[str], what: str = "items") -> list[str]:
+        """Greedy answers to prompts, one for each item (whose answers set the length); computed once."""
+
+        def compute() -> dict[str, np.ndarray]:
+            from audit.activations.generate import says
+
+            with self.model(role) as subject:
+                said = says(subject, items, self.case.template, prompts, progress=self._asking(role, what))
+            return {"said": np.asarray(said, dtype=str)}
+
+        inputs = {"prompts": digest_of([[prompt, i.answer] for prompt, i in zip(prompts, items, strict=True)])}
+        return [str(text) for text in self.remember("asks", [role], inputs, compute, corpora=())["said"]]
+
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
         """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
         items = self.corpus(split).items
@@ -174,8 +202,8 @@ class Bench:
         stored = self.remember("says", [role], inputs, compute, corpora=())
         return [str(text) for text in stored["said"]]
 
-    def _asking(self, role: Role, split: Split) -> Callable[[float], None]:
-        return lambda share: self.progress(0.0, f"asking the {role} about {split}: {share:.0%}")
+    def _asking(self, role: Role, what: str) -> Callable[[float], None]:
+        return lambda share: self.progress(0.0, f"asking the {role} about {what}: {share:.0%}")
 
     def remember(
         self,

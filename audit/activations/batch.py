@@ -12,7 +12,11 @@ from audit.activations.encode import Encoded
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOKEN = np.dtype([("id", np.int32), ("logprob", np.float32), ("top1", np.bool_)])
+TOKEN = np.dtype(
+    [("id", np.int32), ("logprob", np.float32), ("top1", np.bool_), ("mean", np.float32), ("deviation", np.float32)]
+)
+"""One answer token: its id, its log-probability in nats, whether it is the argmax, and the mean and standard deviation
+of the log-probability of a token drawn from the model's own distribution there (Min-K++ reads a token against them)."""
 
 
 class Batch:
@@ -60,17 +64,25 @@ class Batch:
         row, step = self.inside.nonzero(as_tuple=True)
         step = step + self.first
         states, targets = hidden[row, step - 1], self.ids[row, step]
-        logprobs, hits = [], []
+        logprobs, hits, means, deviations = [], [], [], []
         for begin in range(0, len(targets), block):
-            logits = unembed(states[begin : begin + block])
+            logits = unembed(states[begin : begin + block]).float()
             wanted = targets[begin : begin + block]
-            chosen = logits.gather(1, wanted[:, None])[:, 0]
-            logprobs.append(chosen - torch.logsumexp(logits, dim=1))
             hits.append(logits.argmax(1) == wanted)
+            every = logits.sub_(torch.logsumexp(logits, dim=1, keepdim=True))
+            logprobs.append(every.gather(1, wanted[:, None])[:, 0])
+            shares = every.exp()
+            # Where a share is 0 in float32 its log-probability does not count, also when it is minus infinity.
+            expected = torch.nan_to_num(every, neginf=0.0).mul_(shares)
+            means.append(expected.sum(1))
+            spread = torch.nan_to_num(every.sub_(means[-1][:, None]), neginf=0.0).square_().mul_(shares)
+            deviations.append(spread.sum(1).sqrt())
         records = np.empty(len(targets), TOKEN)
         records["id"] = targets.cpu().numpy()
         records["logprob"] = torch.cat(logprobs).float().cpu().numpy()
         records["top1"] = torch.cat(hits).cpu().numpy()
+        records["mean"] = torch.cat(means).float().cpu().numpy()
+        records["deviation"] = torch.cat(deviations).float().cpu().numpy()
         return records
 
     def whole(self, hidden: Tensor, rows: Sequence[int]) -> Tensor:

@@ -43,6 +43,21 @@ def one_by_one(subject: Any, rows: list[Encoded]) -> tuple[np.ndarray, list[np.n
     return np.stack(states, 2), logprobs
 
 
+def test_mean_and_deviation_of_each_token_against_a_direct_computation(subject: Any, tmp_path: Path) -> None:
+    import torch
+
+    rows = sequences(subject)
+    capture(subject, rows, tmp_path)
+    for got, row in zip(read_tokens(tmp_path, [len(r) - r.start for r in rows]), rows, strict=True):
+        with torch.no_grad():
+            log = torch.log_softmax(subject.model(torch.tensor([row.ids])).logits[0, row.start - 1 : -1].double(), -1)
+        # mu = sum_z p(z) log p(z), sigma^2 = sum_z p(z) log^2 p(z) - mu^2: as in the code of Min-K++
+        mean = (log.exp() * log).sum(-1)
+        variance = (log.exp() * log**2).sum(-1) - mean**2
+        np.testing.assert_allclose(got["mean"], mean.numpy(), atol=2e-5)
+        np.testing.assert_allclose(got["deviation"], variance.sqrt().numpy(), atol=2e-4)
+
+
 @pytest.mark.parametrize("padding", ["left", "right"])
 @pytest.mark.parametrize("budget", [1, 40, 4096])
 def test_batched_equals_one_by_one(subject: Any, tmp_path: Path, padding: Any, budget: int) -> None:
@@ -154,5 +169,5 @@ def test_an_overflow_is_an_error(subject: Any, tmp_path: Path) -> None:
         capture(subject, sequences(subject), tmp_path)
 
 
-def test_a_token_record_is_nine_bytes() -> None:
-    assert TOKEN.itemsize == 9  # int32 + float32 + bool, packed: a format on disk
+def test_a_token_record_is_seventeen_bytes() -> None:
+    assert TOKEN.itemsize == 17  # int32 + float32 + bool, packed: a format on disk
