@@ -170,4 +170,4 @@ def test_an_overflow_is_an_error(subject: Any, tmp_path: Path) -> None:
 
 
 def test_a_token_record_is_seventeen_bytes() -> None:
-    assert TOKEN.itemsize == 17  # int32 + float32 + bool, packed: a format on disk
+    assert TOKEN.itemsize == 17  # int32 + float32 + bool + 2 x float32, packed: a format on disk
