@@ -31,6 +31,9 @@ def run(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this evidence; may be repeated.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that measure side by side; 0 chooses by models and machine.")
+    ] = 0,
 ) -> None:
     """Run or resume an audit and print the verdicts."""
     from audit.casefile import read_plan
@@ -41,7 +44,7 @@ def run(
         terminal.say(f"Note: {warning}")
     folder = out or Path("runs") / (case.resolve().parent.name or "audit")
     with terminal.following() as listen:
-        outcome = run_audit(plan, folder, only=only, device=device, listen=listen)
+        outcome = run_audit(plan, folder, only=only, device=device, workers=workers, listen=listen)
     terminal.verdicts(outcome.run)
     terminal.say(f"{outcome.computed} findings measured, {outcome.kept} taken over. Run folder: {folder}")
     for failure in outcome.failed:
