@@ -146,9 +146,10 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_cancel_reaches_the_other_processes(tiny_lab: Path, tmp_path: Path) -> None:
+def test_cancel_reaches_the_other_processes(tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import multiprocessing
 
+    monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "views"))  # nothing is known yet: there is work to stop
     plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
     out = tmp_path / "run"
 
