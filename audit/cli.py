@@ -94,6 +94,34 @@ def check(
 
 
 @app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .html, .pdf, .json or .zip.")],
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+) -> None:
+    """Write a portable report, or a bundle of all evidence."""
+    from audit.policy import load_policy
+    from audit.report import export as write
+    from audit.store import open_run
+
+    terminal.say(f"Written: {write(open_run(run), load_policy(policy), to)}")
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle (.zip) or a run folder.")],
+) -> None:
+    """Recompute every digest, offline: exit code 0 intact, 1 altered."""
+    from audit.report.bundle import faults
+
+    found = faults(bundle)
+    for fault in found:
+        terminal.complain(f"{fault.file} {fault.what}.")
+    terminal.say(f"{bundle}: {f'{len(found)} faults' if found else 'intact, every digest agrees'}.")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
 def lab(
     scenario: Annotated[str, typer.Argument(help="Which scenario to build: people.")],
     out: Annotated[Path, typer.Option(help="Folder for models, corpora and case file.")],
