@@ -79,6 +79,13 @@ page = st.navigation(
             help="Choose models and corpora, see what it will take, run, watch, cancel, resume.",
         ),
         st.Page(
+            "pages/report.py",
+            title="Report",
+            icon=":material/description:",
+            url_path="report",
+            help="Hand the audit on: a report, a bundle that can be verified, and what another policy would say.",
+        ),
+        st.Page(
             "pages/methods.py",
             title="Methods",
             icon=":material/menu_book:",

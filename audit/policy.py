@@ -20,7 +20,7 @@ from typing import Any
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.errors import CaseError, PolicyError, suggest
 from audit.stats import holm, p_above
-from audit.types import Finding, Place, Residual, Status, Utility, Verdict
+from audit.types import Finding, Place, Residual, Status, Utility, Verdict, digest_of
 
 KNOWLEDGE: tuple[Place, ...] = ("said", "stored", "recoverable")
 DEFAULT = Path(__file__).parent.parent / "assets" / "policy.toml"
@@ -44,6 +44,14 @@ class Policy:
     accept_verdicts: tuple[Verdict, ...]
     accept_utility: tuple[Utility, ...]
     source: str = ""
+    text: str = ""
+    """The file as it was read."""
+
+    @property
+    def digest(self) -> str:
+        """The version of a policy: a hash of what it says, whatever its comments and its layout."""
+        rules = {place: [rule.evidence, rule.limit] for place, rule in self.rules.items()}
+        return digest_of([self.name, rules, dict(self.required), self.accept_verdicts, self.accept_utility])
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,18 @@ def load_policy(path: Path | str | None = None) -> Policy:
     """Read a policy file (the default one when none is given); PolicyError names what is wrong in it."""
     source = Path(path) if path else DEFAULT
     try:
-        data = tomllib.loads(source.read_text(encoding="utf-8"))
+        return read_policy(source.read_text(encoding="utf-8"), str(source))
     except FileNotFoundError as error:
         raise PolicyError(f"There is no policy file {source}.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{source} cannot be read as a policy: {error}.") from error
+
+
+def read_policy(text: str, source: str) -> Policy:
+    """A policy from the text of its file; PolicyError, which names `source`, for anything wrong in it."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{source} cannot be read as a policy: {error}.") from error
     try:
         rules: dict[Place, Rule] = {place: _rule(place, data[place]) for place in (*KNOWLEDGE, "utility")}
@@ -89,7 +105,8 @@ def load_policy(path: Path | str | None = None) -> Policy:
             {place: int(data["required"][place]) for place in KNOWLEDGE},
             tuple(Verdict(v) for v in data["accept"]["verdicts"]),
             tuple(Utility(u) for u in data["accept"]["utility"]),
-            str(source),
+            source,
+            text,
         )
     except KeyError as error:
         raise PolicyError(f"{source} lacks {error}; compare it with {DEFAULT.name}.") from error

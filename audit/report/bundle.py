@@ -50,7 +50,7 @@ def write_bundle(run: Run, policy: Policy, path: Path) -> None:
         for name, file in _files(run.path):
             put(f"run/{name}", file.read_bytes())
         put("summary.json", _text(summary(run, policy)))
-        put("policy.toml", Path(policy.source).read_bytes())
+        put("policy.toml", policy.text.encode())
         put("report.html", page(run, policy).encode())
         bundle.writestr(zipfile.ZipInfo(DIGESTS, WHEN), _text({"schema": 1, "files": digests}))
 

@@ -16,6 +16,7 @@ def summary(run: Run, policy: Policy) -> dict[str, Any]:
         "name": run.name,
         "complete": run.complete,
         "policy": policy.name,
+        "policy_digest": policy.digest,
         "candidates": [_candidate(run, name, policy) for name in run.candidates],
     }
 

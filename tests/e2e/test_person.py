@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PAGES = ("", "drift", "probes", "sae_features", "concept_vectors", "attacks", "new_audit", "methods")
+PAGES = ("", "drift", "probes", "sae_features", "concept_vectors", "attacks", "new_audit", "report", "methods")
 pytestmark = pytest.mark.e2e
 
 

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tests.pages import synthetic
 
 APP = Path(__file__).parent.parent.parent / "app.py"
-PAGES = ("overview", "drift", "probes", "sae_features", "concept_vectors", "attacks", "methods", "new_audit")
+PAGES = ("overview", "drift", "probes", "sae_features", "concept_vectors", "attacks", "report", "methods", "new_audit")
 TIMEOUT = 180
 Open = Callable[..., AppTest]
 

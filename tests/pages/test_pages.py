@@ -224,3 +224,15 @@ def test_evidence_of_another_version_is_left_out(open_page: Open, tmp_path: Path
     run.write_plan({**synthetic.plan(["hides"]), "evidence": ["probes.linear", "probes.of_the_future"]})
     for page in SHOWS_A_RUN:
         assert not open_page(page, runs=tmp_path / "runs", run="old").exception
+
+
+def test_a_draft_of_a_policy_shows_whom_it_would_change(open_page: Open) -> None:
+    app = open_page("report", run="people")
+    assert "says the same as the policy in force" in texts(app)
+    draft = app.text_area(key="policy-draft").value
+    app.text_area(key="policy-draft").set_value(draft.replace("limit = 0.1", "limit = 1.0")).run()
+    assert not app.exception
+    assert "hides" in next(line for line in texts(app).splitlines() if line.startswith("The draft would change"))
+    app.text_area(key="policy-draft").set_value("[said").run()
+    assert not app.exception
+    assert "cannot be read as a policy" in app.error[0].value
