@@ -19,7 +19,7 @@ from audit.files import write_text
 from audit.subjects.adapter import recorded_path
 from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
-from audit.types import ROLES, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
+from audit.types import ROLES, SECOND, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit._caseschema import CaseFile, SubjectEntry
@@ -43,11 +43,13 @@ class AuditPlan:
     settings: Mapping[str, Mapping[str, Any]]
     warnings: tuple[str, ...]
     path: Path
+    second_reference: SubjectSpec | None = None
 
     @property
     def digest(self) -> str:
         """Hash of what is asked of whom; the models' own hashes are not part of it."""
-        specs = [self.original, self.reference, *self.candidates]
+        second = [self.second_reference] if self.second_reference else []
+        specs = [self.original, self.reference, *self.candidates, *second]
         return digest_of(
             [
                 self.name,
@@ -73,6 +75,7 @@ class AuditPlan:
                 self.corpora,
                 self.template,
                 self.dictionaries,
+                self.second_reference,
             )
             for candidate in self.candidates
         )
@@ -98,6 +101,8 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         raise CaseError(f"{path}: {error}") from error.__cause__
     if "reference" not in subjects and "holdout" not in corpora:
         warnings.insert(0, NO_CONTROL)
+    if SECOND in subjects and subjects[SECOND][0].path == subjects["reference"][0].path:
+        warnings.append(SAME_REFERENCE)
     return AuditPlan(
         name=file.name,
         seed=file.seed,
@@ -111,12 +116,19 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         settings=settings,
         warnings=tuple(warnings),
         path=path.resolve(),
+        second_reference=subjects[SECOND][0] if SECOND in subjects else None,
     )
 
 
 NO_CONTROL = (
     "There is neither a reference model nor a holdout corpus, so there is no control and hardly any evidence will have "
     "a number: add a model that was trained without the forget set, or facts of the same kind that no model ever saw."
+)
+
+
+SAME_REFERENCE = (
+    "The second reference is the reference itself, so the line that shows how far two models that never knew lie apart "
+    "shows no distance at all: give another model that was trained without the forget set."
 )
 
 
@@ -148,6 +160,10 @@ def _subjects(file: CaseFile, base: Path, root: Path | None) -> dict[Role, list[
     }
     if entries.reference is not None:
         found["reference"] = [_subject("reference", "reference", entries.reference, base, root)]
+    if entries.second_reference is not None:
+        if entries.reference is None:
+            raise CaseError("There is a second reference but no [subjects.reference]; the first one is missing.")
+        found[SECOND] = [_subject(SECOND, SECOND, entries.second_reference, base, root)]
     seen: dict[str, str] = {}
     for entry in entries.candidates:
         check_name(entry.name, seen)
@@ -164,7 +180,7 @@ def check_name(name: str, seen: Mapping[str, str]) -> None:
             f'The candidate name "{name[:80]}" cannot be the name of a folder; use letters, digits, spaces and . _ - + '
             f'( ), at most 64 of them, for example "{safe}".'
         )
-    if name.casefold() in ROLES:
+    if name.casefold() in (*ROLES, SECOND):
         raise CaseError(f'A candidate cannot be called "{name}", the name of a role; choose another name.')
     if name.casefold() in seen:
         raise CaseError(f'Two candidates are called "{seen[name.casefold()]}" and "{name}"; give each its own name.')

@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "probes.subspace": "Subspace",
     "probes.length": "Length",
     "sae.survival": "Survival",
+    "sae.truth": "Truth",
     "sae.features": "Features",
     "sae.dictionary": "Fit",
     "sae.shared": "Shared",

@@ -19,7 +19,7 @@ from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_folder
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
-from audit.types import Case, Evidence, Status, SubjectSpec, digest_of
+from audit.types import SECOND, Case, Evidence, Status, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.casefile import AuditPlan
@@ -107,6 +107,7 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
         "case_file": plan.path.name,
         "original": _subject(plan.original, base),
         "reference": _subject(plan.reference, base) if plan.reference else None,
+        **({"second_reference": _subject(plan.second_reference, base)} if plan.second_reference else {}),
         "candidates": [_subject(candidate, base) for candidate in plan.candidates],
         "corpora": {
             split: {
@@ -145,7 +146,7 @@ def _audit_candidate(
     bench = Bench(case, garage, Cache(), lambda share, message: reporter.step(share, message), cases)
     identity = None if problem else _identity(bench)
     for id, question in evidence.items():
-        key = digest_of(["finding", __version__, id, settings_of(question), identity])
+        key = digest_of(["finding", __version__, id, settings_of(question), identity, *_second(bench, id, identity)])
         reporter.begin(id, name, question.cost)
         if problem is None and run.key(name, id) == key:
             outcome.kept += 1
@@ -176,8 +177,9 @@ def _problem(case: Case) -> str | None:
     """Why this candidate cannot be audited, or None; a broken original or reference stops the audit instead."""
     from audit.subjects.checks import check_pair
 
-    if case.reference is not None:
-        check_pair(case.reference, case.original)
+    for control in (case.reference, case.second_reference):
+        if control is not None:
+            check_pair(control, case.original)
     try:
         check_pair(case.candidate, case.original)
     except SubjectError as error:
@@ -194,6 +196,12 @@ def _identity(bench: Bench) -> dict[str, Any]:
         "dictionaries": [digest_of_folder(d.path) or [d.release, d.id] for d in bench.case.dictionaries],
         "seed": bench.seed,
     }
+
+
+def _second(bench: Bench, id: str, identity: dict[str, Any] | None) -> list[str]:
+    """The second reference, on which findings about drift depend and no others."""
+    known = identity is not None and SECOND in bench.compared and id.startswith("drift.")
+    return [bench.fingerprint(SECOND).id] if known else []
 
 
 def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:
