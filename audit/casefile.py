@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit._casepaths import below, place
-from audit.catalogue import CATALOGUE, evidence_class, make
+from audit.catalogue import CATALOGUE, evidence_class, files_of, make
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
 from audit.dictionaries.place import block_of, block_of_folder
@@ -91,7 +91,7 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
     file = _schema(path)
     try:
         subjects = _subjects(file, base, root)
-        only, settings = _evidence(file.evidence)
+        only, settings = _evidence(file.evidence, base, root)
         corpora = _corpora(file, base, root)
         dictionaries = _dictionaries(file, base, root)
         warnings = check_corpora(corpora)
@@ -226,8 +226,13 @@ def _dictionaries(file: CaseFile, base: Path, root: Path | None) -> tuple[Dictio
     return tuple(found)
 
 
-def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:
-    """`only` and the settings of each evidence, checked against the catalogue."""
+def _evidence(
+    table: Mapping[str, Any], base: Path | None = None, root: Path | None = None
+) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:
+    """`only` and the settings of each evidence, checked against the catalogue.
+
+    Files that settings name are looked for from `base` and read; without it, what is in them is not looked at.
+    """
     only: tuple[str, ...] | None = None
     settings: dict[str, dict[str, Any]] = {}
     for id, values in table.items():
@@ -240,8 +245,27 @@ def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[st
             raise CaseError(f'Write [evidence."{id}.{name}"] with quotes, since the dot is part of the id.')
         else:
             make(id, values)
-            settings[id] = dict(values)
+            settings[id] = dict(values) if base is None else placed(id, values, base, root)
     return only, settings
+
+
+def placed(id: str, values: Mapping[str, Any], base: Path, root: Path | None) -> dict[str, Any]:
+    """Settings of an evidence, the files among them as absolute paths and found to hold what they should.
+
+    Raises CaseError when a file is not there, does not lie below `root`, or holds something else.
+    """
+    found = dict(values)
+    for name in files_of(evidence_class(id)):
+        if found.get(name):
+            what = f'Setting "{name}" of "{id}"'
+            path = below(root, base, str(found[name]), what)
+            if not path.is_file():
+                raise CaseError(f"{what} names no file: looked for {path}.")
+            found[name] = str(path)
+    evidence = make(id, found)
+    if files_of(evidence_class(id)):
+        evidence.check_files()  # type: ignore[attr-defined]
+    return found
 
 
 def _only(values: Any) -> tuple[str, ...]:

@@ -74,6 +74,11 @@ def settings_of(evidence: Evidence | type[Evidence]) -> dict[str, Any]:
     return dataclasses.asdict(cast(Any, evidence))
 
 
+def files_of(evidence: Evidence | type[Evidence]) -> tuple[str, ...]:
+    """The settings of an evidence that name files; a class that has such also has `check_files`."""
+    return tuple(getattr(evidence, "files", ()))
+
+
 def make(id: str, settings: Mapping[str, Any] | None = None) -> Evidence:
     """An evidence with its settings; raises CaseError for a setting it does not have or of another type."""
     cls = evidence_class(id)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from audit import __version__
 from audit.bench import Bench
 from audit.cache import Cache
-from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
+from audit.catalogue import CATALOGUE, evidence_class, files_of, make, settings_of
 from audit.collect import collect, without_number
 from audit.errors import AuditError, Cancelled, SubjectError
-from audit.files import digest_of_folder
+from audit.files import digest_of_file, digest_of_folder
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.types import SECOND, Case, Evidence, Status, SubjectSpec, digest_of
@@ -122,7 +122,7 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
             {"path": _from(base, d.path), "release": d.release, "id": d.id, "layer": d.layer} for d in plan.dictionaries
         ],
         "evidence": list(evidence),
-        "settings": {id: settings_of(e) for id, e in evidence.items()},
+        "settings": {id: _settings(e, base) for id, e in evidence.items()},
         "warnings": [warning.replace(f"{base}/", "") for warning in plan.warnings],
         "versions": {"palimpsest": __version__, "python": platform.python_version(), **_versions()},
     }
@@ -131,6 +131,11 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
 def _from(base: Path, path: str) -> str:
     """A path as seen from a folder, when it lies below it."""
     return str(Path(path).relative_to(base)) if Path(path).is_relative_to(base) else path
+
+
+def _settings(evidence: Evidence, base: Path) -> dict[str, Any]:
+    values = settings_of(evidence)
+    return values | {name: _from(base, values[name]) for name in files_of(evidence) if values[name]}
 
 
 def _audit_candidate(
@@ -146,7 +151,9 @@ def _audit_candidate(
     bench = Bench(case, garage, Cache(), lambda share, message: reporter.step(share, message), cases)
     identity = None if problem else _identity(bench)
     for id, question in evidence.items():
-        key = digest_of(["finding", __version__, id, settings_of(question), identity, *_second(bench, id, identity)])
+        key = digest_of(
+            ["finding", __version__, id, settings_of(question), identity, *_more(bench, id, identity, question)]
+        )
         reporter.begin(id, name, question.cost)
         if problem is None and run.key(name, id) == key:
             outcome.kept += 1
@@ -198,10 +205,13 @@ def _identity(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _second(bench: Bench, id: str, identity: dict[str, Any] | None) -> list[str]:
-    """The second reference, on which findings about drift depend and no others."""
-    known = identity is not None and SECOND in bench.compared and id.startswith("drift.")
-    return [bench.fingerprint(SECOND).id] if known else []
+def _more(bench: Bench, id: str, identity: dict[str, Any] | None, question: Evidence) -> list[str]:
+    """What only some findings depend on: drift on the second reference, others on what is in a file that they name."""
+    if identity is None:
+        return []
+    drift = SECOND in bench.compared and id.startswith("drift.")
+    files = [str(path) for name in files_of(question) if (path := getattr(question, name))]
+    return [*([bench.fingerprint(SECOND).id] if drift else []), *(digest_of_file(path) for path in files)]
 
 
 def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:

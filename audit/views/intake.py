@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit._casepaths import below, place
-from audit.casefile import AuditPlan, check_name, read_plan, write_plan
+from audit.casefile import AuditPlan, check_name, placed, read_plan, write_plan
 from audit.catalogue import CATALOGUE
 from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
@@ -95,6 +95,8 @@ def problems(draft: Draft, root: Path) -> list[str]:
     for split in SPLITS:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
+    for id, values in draft.settings.items():
+        attempt(placed, id, values, root, root)
     return found
 
 
@@ -139,7 +141,7 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
         "subjects": subjects,
         "corpora": corpora,
     }
-    evidence: dict[str, Any] = {id: dict(values) for id, values in draft.settings.items() if values}
+    evidence: dict[str, Any] = {id: placed(id, v, root, root) for id, v in draft.settings.items() if v}
     if draft.only:
         evidence["only"] = list(draft.only)
     return {**data, "evidence": evidence} if evidence else data

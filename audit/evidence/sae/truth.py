@@ -65,9 +65,9 @@ class Truth(Trained):
     )
     formula: ClassVar[str] = (
         "score = share of wrong answers w with u . (f(right) - f(w)) > 0, ties one half; f the activations of k "
-        "latents at the answer's last token; latents by (mean d)^2 / mean d^2, d = f(right) - mean f(wrong), u by penalised "
-        "regression without intercept on d, both on the original's retain items; block chosen on one half of the "
-        "forget entities, scored on the other, both ways"
+        "latents at the answer's last token; latents by (mean d)^2 / mean d^2, d = f(right) - mean f(wrong), u by "
+        "penalised regression without intercept on d, both on the original's retain items; block chosen on one half of "
+        "the forget entities, scored on the other, both ways"
     )
     source: ClassVar[str] = (
         "Marks and Tegmark 2023 (arXiv:2310.06824) on the features of a dictionary, by the k-sparse probing of Gurnee "

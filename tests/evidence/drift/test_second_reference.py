@@ -40,7 +40,7 @@ def with_second(bench: PlantedBench, like: str = "") -> PlantedBench:
 
 @pytest.mark.parametrize("id", DRIFT)
 def test_every_measure_of_drift_has_its_rows_and_nothing_else_changes(id: str) -> None:
-    evidence, bench = make(id, SHORT.get(id)), knowing(0.5)
+    evidence, bench = make(id, SHORT.get(id)), knowing(0.5, entities=12)
     before, after = evidence.measure(bench), evidence.measure(with_second(bench))
     table, columns = pd.DataFrame(after.rows), evidence.row._fields  # type: ignore[attr-defined]
     assert set(table["subject"]) == {"original", "candidate", "reference", SECOND}
