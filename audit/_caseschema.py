@@ -35,6 +35,7 @@ class Subjects(_Strict):
 
     original: SubjectEntry
     reference: SubjectEntry | None = None
+    second_reference: SubjectEntry | None = None
     candidates: Annotated[list[CandidateEntry], Field(min_length=1)]
 
 
@@ -114,6 +115,7 @@ EXPECTED: dict[str, str] = {
     "subjects": "tables [subjects.original] and [[subjects.candidates]]",
     "original": "a table [subjects.original] with a path",
     "reference": "a table [subjects.reference] with a path",
+    "second_reference": "a table [subjects.second_reference] with a path",
     "candidates": "at least one [[subjects.candidates]] with a name and a path",
     "corpora": "a table [corpora] with forget and retain",
     "forget": "a file of items or a hub id, as text",

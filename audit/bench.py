@@ -58,6 +58,11 @@ class Bench:
         return self.case.roles
 
     @property
+    def compared(self) -> tuple[Role, ...]:
+        """The filled roles and, last, the second reference where there is one: whom measures of drift compare."""
+        return self.case.compared
+
+    @property
     def null(self) -> Literal["reference", "holdout"]:
         """What the candidate is read against; raises NotIdentifiable when the case has no control at all."""
         if self.case.reference is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit._casepaths import below, place
-from audit.catalogue import CATALOGUE, evidence_class, make
+from audit.catalogue import CATALOGUE, evidence_class, files_of, make
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
 from audit.dictionaries.place import block_of, block_of_folder
@@ -19,7 +19,7 @@ from audit.files import write_text
 from audit.subjects.adapter import recorded_path
 from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
-from audit.types import ROLES, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
+from audit.types import ROLES, SECOND, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit._caseschema import CaseFile, SubjectEntry
@@ -43,11 +43,13 @@ class AuditPlan:
     settings: Mapping[str, Mapping[str, Any]]
     warnings: tuple[str, ...]
     path: Path
+    second_reference: SubjectSpec | None = None
 
     @property
     def digest(self) -> str:
         """Hash of what is asked of whom; the models' own hashes are not part of it."""
-        specs = [self.original, self.reference, *self.candidates]
+        second = [self.second_reference] if self.second_reference else []
+        specs = [self.original, self.reference, *self.candidates, *second]
         return digest_of(
             [
                 self.name,
@@ -73,6 +75,7 @@ class AuditPlan:
                 self.corpora,
                 self.template,
                 self.dictionaries,
+                self.second_reference,
             )
             for candidate in self.candidates
         )
@@ -88,7 +91,7 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
     file = _schema(path)
     try:
         subjects = _subjects(file, base, root)
-        only, settings = _evidence(file.evidence)
+        only, settings = _evidence(file.evidence, base, root)
         corpora = _corpora(file, base, root)
         dictionaries = _dictionaries(file, base, root)
         warnings = check_corpora(corpora)
@@ -98,6 +101,8 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         raise CaseError(f"{path}: {error}") from error.__cause__
     if "reference" not in subjects and "holdout" not in corpora:
         warnings.insert(0, NO_CONTROL)
+    if SECOND in subjects and subjects[SECOND][0].path == subjects["reference"][0].path:
+        warnings.append(SAME_REFERENCE)
     return AuditPlan(
         name=file.name,
         seed=file.seed,
@@ -111,12 +116,19 @@ def read_plan(path: Path, *, root: Path | None = None) -> AuditPlan:
         settings=settings,
         warnings=tuple(warnings),
         path=path.resolve(),
+        second_reference=subjects[SECOND][0] if SECOND in subjects else None,
     )
 
 
 NO_CONTROL = (
     "There is neither a reference model nor a holdout corpus, so there is no control and hardly any evidence will have "
     "a number: add a model that was trained without the forget set, or facts of the same kind that no model ever saw."
+)
+
+
+SAME_REFERENCE = (
+    "The second reference is the reference itself, so the line that shows how far two models that never knew lie apart "
+    "shows no distance at all: give another model that was trained without the forget set."
 )
 
 
@@ -148,6 +160,10 @@ def _subjects(file: CaseFile, base: Path, root: Path | None) -> dict[Role, list[
     }
     if entries.reference is not None:
         found["reference"] = [_subject("reference", "reference", entries.reference, base, root)]
+    if entries.second_reference is not None:
+        if entries.reference is None:
+            raise CaseError("There is a second reference but no [subjects.reference]; the first one is missing.")
+        found[SECOND] = [_subject(SECOND, SECOND, entries.second_reference, base, root)]
     seen: dict[str, str] = {}
     for entry in entries.candidates:
         check_name(entry.name, seen)
@@ -164,7 +180,7 @@ def check_name(name: str, seen: Mapping[str, str]) -> None:
             f'The candidate name "{name[:80]}" cannot be the name of a folder; use letters, digits, spaces and . _ - + '
             f'( ), at most 64 of them, for example "{safe}".'
         )
-    if name.casefold() in ROLES:
+    if name.casefold() in (*ROLES, SECOND):
         raise CaseError(f'A candidate cannot be called "{name}", the name of a role; choose another name.')
     if name.casefold() in seen:
         raise CaseError(f'Two candidates are called "{seen[name.casefold()]}" and "{name}"; give each its own name.')
@@ -210,8 +226,13 @@ def _dictionaries(file: CaseFile, base: Path, root: Path | None) -> tuple[Dictio
     return tuple(found)
 
 
-def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:
-    """`only` and the settings of each evidence, checked against the catalogue."""
+def _evidence(
+    table: Mapping[str, Any], base: Path | None = None, root: Path | None = None
+) -> tuple[tuple[str, ...] | None, dict[str, dict[str, Any]]]:
+    """`only` and the settings of each evidence, checked against the catalogue.
+
+    Files that settings name are looked for from `base` and read; without it, what is in them is not looked at.
+    """
     only: tuple[str, ...] | None = None
     settings: dict[str, dict[str, Any]] = {}
     for id, values in table.items():
@@ -224,8 +245,27 @@ def _evidence(table: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, dict[st
             raise CaseError(f'Write [evidence."{id}.{name}"] with quotes, since the dot is part of the id.')
         else:
             make(id, values)
-            settings[id] = dict(values)
+            settings[id] = dict(values) if base is None else placed(id, values, base, root)
     return only, settings
+
+
+def placed(id: str, values: Mapping[str, Any], base: Path, root: Path | None) -> dict[str, Any]:
+    """Settings of an evidence, the files among them as absolute paths and found to hold what they should.
+
+    Raises CaseError when a file is not there, does not lie below `root`, or holds something else.
+    """
+    found = dict(values)
+    for name in files_of(evidence_class(id)):
+        if found.get(name):
+            what = f'Setting "{name}" of "{id}"'
+            path = below(root, base, str(found[name]), what)
+            if not path.is_file():
+                raise CaseError(f"{what} names no file: looked for {path}.")
+            found[name] = str(path)
+    evidence = make(id, found)
+    if files_of(evidence_class(id)):
+        evidence.check_files()  # type: ignore[attr-defined]
+    return found
 
 
 def _only(values: Any) -> tuple[str, ...]:

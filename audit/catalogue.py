@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "probes.subspace": "Subspace",
     "probes.length": "Length",
     "sae.survival": "Survival",
+    "sae.truth": "Truth",
     "sae.features": "Features",
     "sae.dictionary": "Fit",
     "sae.shared": "Shared",
@@ -71,6 +72,11 @@ def settings_of(evidence: Evidence | type[Evidence]) -> dict[str, Any]:
     if isinstance(evidence, type):
         evidence = evidence()
     return dataclasses.asdict(cast(Any, evidence))
+
+
+def files_of(evidence: Evidence | type[Evidence]) -> tuple[str, ...]:
+    """The settings of an evidence that name files; a class that has such also has `check_files`."""
+    return tuple(getattr(evidence, "files", ()))
 
 
 def make(id: str, settings: Mapping[str, Any] | None = None) -> Evidence:

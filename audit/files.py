@@ -58,6 +58,14 @@ def storage_error(error: OSError, path: Path) -> StoreError:
     return StoreError(f"{path} could not be written or read: {error.strerror or error}.")
 
 
+def digest_of_file(path: str) -> str:
+    """Hash of what is in a file; raises StoreError when it cannot be read."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise storage_error(error, Path(path)) from error
+
+
 def digest_of_folder(path: str) -> str:
     """Hash of the files of a folder, by name and content; empty for an empty path."""
     if not path:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
-from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
+from audit.catalogue import CATALOGUE, evidence_class, files_of, make, settings_of
 from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
-from audit.files import digest_of_folder
+from audit.files import digest_of_file, digest_of_folder
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
@@ -111,6 +111,7 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
         "case_file": plan.path.name,
         "original": _subject(plan.original, base),
         "reference": _subject(plan.reference, base) if plan.reference else None,
+        **({"second_reference": _subject(plan.second_reference, base)} if plan.second_reference else {}),
         "candidates": [_subject(candidate, base) for candidate in plan.candidates],
         "corpora": {
             split: {
@@ -125,7 +126,7 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
             {"path": _from(base, d.path), "release": d.release, "id": d.id, "layer": d.layer} for d in plan.dictionaries
         ],
         "evidence": list(evidence),
-        "settings": {id: settings_of(e) for id, e in evidence.items()},
+        "settings": {id: _settings(e, base) for id, e in evidence.items()},
         "warnings": [warning.replace(f"{base}/", "") for warning in plan.warnings],
         "versions": {"palimpsest": __version__, "python": platform.python_version(), **_versions()},
     }
@@ -136,6 +137,11 @@ def _from(base: Path, path: str) -> str:
     return str(Path(path).relative_to(base)) if Path(path).is_relative_to(base) else path
 
 
+def _settings(evidence: Evidence, base: Path) -> dict[str, Any]:
+    values = settings_of(evidence)
+    return values | {name: _from(base, values[name]) for name in files_of(evidence) if values[name]}
+
+
 def _steps(work: Work, reporter: Reporter, outcome: Outcome) -> list[Step]:
     """What is left to measure, by candidate; what is there already is taken over, a broken candidate fails."""
     steps = []
@@ -143,7 +149,8 @@ def _steps(work: Work, reporter: Reporter, outcome: Outcome) -> list[Step]:
         problem = _problem(case)
         identity = None if problem else _identity(case)
         for id, question in work.evidence.items():
-            key = digest_of(["finding", __version__, id, settings_of(question), identity])
+            more = [] if problem else _more(case, id, question)
+            key = digest_of(["finding", __version__, id, settings_of(question), identity, *more])
             step = Step(number, id, key)
             if problem is None and outcome.run.key(case.candidate.name, id) != key:
                 steps.append(step)
@@ -191,8 +198,9 @@ def _problem(case: Case) -> str | None:
     """Why this candidate cannot be audited, or None; a broken original or reference stops the audit instead."""
     from audit.subjects.checks import check_pair
 
-    if case.reference is not None:
-        check_pair(case.reference, case.original)
+    for control in (case.reference, case.second_reference):
+        if control is not None:
+            check_pair(control, case.original)
     try:
         check_pair(case.candidate, case.original)
     except SubjectError as error:
@@ -211,6 +219,15 @@ def _identity(case: Case) -> dict[str, Any]:
         "dictionaries": [digest_of_folder(d.path) or [d.release, d.id] for d in case.dictionaries],
         "seed": case.seed,
     }
+
+
+def _more(case: Case, id: str, question: Evidence) -> list[str]:
+    """What only some findings depend on: drift on the second reference, others on what is in a file that they name."""
+    from audit.subjects.fingerprint import fingerprint
+
+    second = case.second_reference if id.startswith("drift.") else None
+    files = [str(path) for name in files_of(question) if (path := getattr(question, name))]
+    return [*([fingerprint(second).id] if second else []), *(digest_of_file(path) for path in files)]
 
 
 def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Split = Literal["forget", "retain", "holdout"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-Role = Literal["original", "candidate", "reference"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Role = Literal["original", "candidate", "reference", "second reference"]
+ROLES: tuple[Role, ...] = ("original", "candidate", "reference")
+SECOND: Role = "second reference"
+"""Another model that never knew: only measures of drift look at it, to show how far two such models lie apart."""
 Place = Literal["said", "stored", "recoverable", "utility"]
 PLACES: tuple[Place, ...] = get_args(Place)
 
@@ -135,15 +137,21 @@ class Case:
     corpora: Mapping[Split, Corpus]
     template: str = "plain"
     dictionaries: tuple[DictionarySpec, ...] = ()
+    second_reference: SubjectSpec | None = None
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles that are filled, in the order in which every table shows them."""
         return tuple(role for role in ROLES if getattr(self, role) is not None)
 
+    @property
+    def compared(self) -> tuple[Role, ...]:
+        """The filled roles of which measures of drift have rows: the second reference too, where there is one."""
+        return (*self.roles, SECOND) if self.second_reference is not None else self.roles
+
     def subject(self, role: Role) -> SubjectSpec:
         """The subject in a role; KeyError when the case has none."""
-        spec = getattr(self, role)
+        spec = getattr(self, role.replace(" ", "_"))
         if spec is None:
             raise KeyError(role)
         return spec  # type: ignore[no-any-return]

@@ -113,6 +113,10 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             "Reference (optional)", key="new-reference",
             help="A model trained without the forgotten facts. Without one, the holdout is the control.",
         )  # fmt: skip
+        second = st.text_input(
+            "Second reference (optional)", key="new-second-reference",
+            help="Another model trained without them: drift then shows how far two such models lie apart.",
+        )  # fmt: skip
         st.caption("Candidates: the models that were made to forget")
         rows = st.data_editor(
             pd.DataFrame({"name": pd.Series(dtype=str), "path": pd.Series(dtype=str)}),
@@ -132,7 +136,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     candidates = tuple(
         (str(row["name"] or "").strip(), str(row["path"] or "").strip()) for row in rows.to_dict("records")
     )
-    draft = intake.Draft(name, original, reference, candidates, corpora, int(seed), template, only, settings)
+    draft = intake.Draft(name, original, reference, candidates, corpora, int(seed), template, only, settings, second)
     return draft, wrong
 
 

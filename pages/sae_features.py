@@ -10,7 +10,7 @@ from pages.shared import live, show, theme
 from pages.shared.state import View, open_view
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
-OTHERS = ("sae.dictionary", "sae.shared", "sae.restore", "sae.clamp")
+OTHERS = ("sae.truth", "sae.dictionary", "sae.shared", "sae.restore", "sae.clamp")
 PLOT = "feature-plot"
 
 

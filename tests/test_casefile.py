@@ -140,6 +140,53 @@ def test_relative_paths_start_at_the_case_file(folder: Path, monkeypatch: pytest
     assert read_plan(Path(folder.name) / "case.toml").original.path == str(folder / "models" / "original")
 
 
+def test_a_second_reference_is_optional(folder: Path) -> None:
+    assert read_plan(write(folder, CASE)).second_reference is None
+    assert read_plan(write(folder, CASE)).cases()[0].compared == ("original", "candidate", "reference")
+    plan = read_plan(write(folder, changed("subjects", "second_reference", value={"path": "models/npo"})))
+    second = SubjectSpec("second reference", "second reference", str(folder / "models/npo"), {})
+    assert plan.second_reference == second
+    for case in plan.cases():
+        assert case.roles == ("original", "candidate", "reference")
+        assert case.compared == (*case.roles, "second reference")
+        assert case.subject("second reference") == second
+    assert plan.warnings == ()
+    same = read_plan(write(folder, changed("subjects", "second_reference", value={"path": "models/reference"})))
+    assert any("is the reference itself" in warning for warning in same.warnings)
+
+
+def concepts(folder: Path, value: dict[str, Any]) -> dict[str, Any]:
+    """The case with settings of value vectors, and a file of concepts beside it."""
+    entries = [{"Concept": "Poland", "Layer": 1, "Dim": 2, "QA": ["Where?"]}]
+    (folder / "concepts.json").write_text(json.dumps(entries))
+    return changed("evidence", "concepts.value_vectors", value=value)
+
+
+def test_a_file_that_a_setting_names_starts_at_the_case_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = concepts(folder, {"file": "concepts.json", "concept": "Poland"})
+    monkeypatch.chdir(folder.parent)
+    settings = read_plan(write(folder, data), root=folder).settings["concepts.value_vectors"]
+    assert settings == {"file": str(folder / "concepts.json"), "concept": "Poland"}
+    write_plan(folder / "again.toml", data)  # what is in the file is looked at when the case is read
+    assert read_plan(folder / "again.toml").settings["concepts.value_vectors"] == settings
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"file": "absent.json"}, 'Setting "file" of "concepts.value_vectors" names no file: looked for .*absent.json'),
+        ({"file": "models"}, "names no file"),
+        ({"file": "forget.jsonl"}, "holds no list of concepts; expected a JSON list"),
+        ({"file": "concepts.json", "concept": "Polamd"}, 'knows no concept "Polamd". Did you mean "Poland"'),
+        ({"concept": "Poland"}, "has no file"),
+        ({"file": "concepts.json", "vectors": ["1:2"]}, "not by both"),
+        ({"file": "../outside.json"}, "only what lies below that folder may be opened"),
+    ],
+)
+def test_a_file_that_a_setting_names_is_checked(folder: Path, value: dict[str, Any], words: str) -> None:
+    refused(folder, concepts(folder, value), words, root=folder)
+
+
 def test_the_digest_is_about_what_is_asked(folder: Path) -> None:
     plain = read_plan(write(folder, CASE)).digest
     assert plain == read_plan(write(folder, CASE)).digest
@@ -150,6 +197,7 @@ def test_the_digest_is_about_what_is_asked(folder: Path) -> None:
         changed("subjects", "candidates", 0, "name", value="other"),
         changed("subjects", "reference", remove=True),
         changed("subjects", "original", "dtype", value="bfloat16"),
+        changed("subjects", "second_reference", value={"path": "models/npo"}),
     ]
     digests = [read_plan(write(folder, other)).digest for other in others]
     assert len({plain, *digests}) == len(others) + 1
@@ -180,6 +228,17 @@ def test_the_digest_is_about_what_is_asked(folder: Path) -> None:
         (changed("subjects", "original", value="models/original"), '"subjects.original" is .*expected a table'),
         (changed("subjects", "original", value={}), '"subjects.original.path" is missing; expected the path'),
         (changed("subjects", "original", "path", value=1), '"subjects.original.path" is 1; expected the path'),
+        (changed("subjects", "second_reference", value="a"), '"subjects.second_reference" is .a.; expected a table'),
+        (changed("subjects", "second_reference", value={}), '"subjects.second_reference.path" is missing'),
+        (changed("subjects", "second_reference", value={"path": "models/none"}), "second reference is not there"),
+        (
+            changed(
+                "subjects",
+                value={k: v for k, v in CASE["subjects"].items() if k != "reference"}
+                | {"second_reference": {"path": "models/npo"}},
+            ),
+            "a second reference but no",
+        ),
         (changed("subjects", "candidates", value=[]), '"subjects.candidates" is an empty list; expected at least one'),
         (changed("subjects", "candidates", value={"name": "a", "path": "b"}), '"subjects.candidates" is a table'),
         (changed("subjects", "candidates", 1, "name", remove=True), r'"subjects.candidates\[2\].name" is missing'),
@@ -219,7 +278,8 @@ def test_what_is_wrong_is_named(folder: Path, data: dict[str, Any], words: str) 
         (".hidden", "cannot be the name"), ("end.", "cannot be the name"), ("a\\b", 'for example "a-b"'),
         ("a\nb", "cannot be the name"), ("x" * 65, "cannot be the name"), ("<b>", 'for example "b"'),
         ("original", "the name of a role"), ("Reference", "the name of a role"), ("candidate", "the name of a role"),
-        ("npo", "Two candidates are called"), ("NPO", 'Two candidates are called "npo" and "NPO"'),
+        ("second reference", "the name of a role"), ("npo", "Two candidates are called"),
+        ("NPO", 'Two candidates are called "npo" and "NPO"'),
     ],
 )  # fmt: skip
 def test_names_must_fit_a_folder_and_differ(folder: Path, name: str, words: str) -> None:

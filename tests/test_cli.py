@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audit.catalogue import CATALOGUE
@@ -94,6 +96,47 @@ def test_misuse_is_exit_2_and_one_sentence(
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+def with_dictionary(case: Path, folder: Path) -> Path:
+    """The case with one dictionary only, in a folder."""
+    text = case.read_text()
+    case.write_text(f'{text[: text.index("[[dictionaries]]")]}[[dictionaries]]\npath = "{folder}"\n')
+    return case
+
+
+def test_a_dictionary_of_another_hook_point_is_refused_before_the_run(
+    tiny_lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sae = Path(shutil.copytree(tiny_lab / "saes" / "block-2", tmp_path / "sae"))
+    text = (sae / "cfg.json").read_text()
+    assert "blocks.1.hook_resid_post" in text
+    (sae / "cfg.json").write_text(text.replace("blocks.1.hook_resid_post", "blocks.1.hook_mlp_out"))
+    case = with_dictionary(case_with(tiny_lab, tmp_path, "last-block"), sae)
+    assert call("run", str(case), "--out", str(tmp_path / "run"), "--device", "cpu", "--only", "sae.survival") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert 'made for the hook point "blocks.1.hook_mlp_out"; only outputs of blocks are read' in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run" / "findings").exists()
+
+
+def test_a_dictionary_of_another_width_is_one_sentence_and_no_number(
+    tiny_lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from audit.dictionaries.train import train
+
+    states = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
+    train(states, tmp_path / "sae", features=24, k=2, steps=5, seed=0, hook="blocks.1.hook_resid_post")
+    case = with_dictionary(case_with(tiny_lab, tmp_path, "last-block"), tmp_path / "sae")
+    out = str(tmp_path / "run")
+    assert call("run", str(case), "--out", out, "--device", "cpu", "--only", "sae.survival") == 1
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    assert call("show", out, "--json") == 0
+    (finding,) = json.loads(capsys.readouterr().out)["candidates"][0]["findings"]
+    assert (finding["status"], finding["residual"]) == ("failed", None)
+    assert "reads states of width 12, but the original's have " in finding["reason"]
+    assert finding["reason"].endswith("it was made for another model.")
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from audit import jobs
 from audit.casefile import read_plan
-from audit.errors import Cancelled, CaseError, StoreError
+from audit.errors import Cancelled, CaseError, StoreError, SubjectError
 from audit.progress import CANCEL
 from audit.run import run_audit
 from audit.store import open_run
@@ -193,8 +194,6 @@ def test_an_unknown_id_is_suggested(tiny_lab: Path, tmp_path: Path) -> None:
 
 
 def test_a_broken_candidate_stops_itself_only(tiny_lab: Path, tmp_path: Path) -> None:
-    import shutil
-
     broken = tmp_path / "broken"
     shutil.copytree(tiny_lab / "models" / "npo", broken)
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
@@ -206,6 +205,40 @@ def test_a_broken_candidate_stops_itself_only(tiny_lab: Path, tmp_path: Path) ->
     assert [f.status for f in run.findings("npo")] == [Status.FAILED]
     assert len(outcome.failed) == 1
     assert "npo" in outcome.failed[0]
+
+
+def test_a_second_reference_is_measured_by_drift_alone_and_checked_first(tiny_lab: Path, tmp_path: Path) -> None:
+    path, only = case_with(tiny_lab, tmp_path, "last-block"), ["behaviour.recall", "drift.neighbours"]
+    run_audit(read_plan(path), tmp_path / "run", only=only, device="cpu")
+    assert "second_reference" not in json.loads((tmp_path / "run" / "case.json").read_text())
+    plain, folder = path.read_text(), tiny_lab / "models" / "retrained"
+    path.write_text(f'{plain}\n[subjects.second_reference]\npath = "{folder}"\n')
+    outcome = run_audit(read_plan(path), tmp_path / "run", only=only, device="cpu")
+    assert (outcome.computed, outcome.kept) == (1, 1)
+    assert json.loads((tmp_path / "run" / "case.json").read_text())["second_reference"]["fingerprint"]
+    said, drift = open_run(tmp_path / "run").findings("last-block")
+    assert "second reference" not in set(said.table["subject"])
+    assert "second reference" in set(drift.table["subject"])
+    assert run_audit(read_plan(path), tmp_path / "run", only=only, device="cpu").kept == 2
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
+    path.write_text(f'{plain}\n[subjects.second_reference]\npath = "{broken}"\n')
+    with pytest.raises(SubjectError, match="broken.* is truncated"):
+        run_audit(read_plan(path), tmp_path / "run", only=only, device="cpu")
+
+
+def test_another_content_of_a_named_file_is_measured_anew(tiny_lab: Path, tmp_path: Path) -> None:
+    path, file = case_with(tiny_lab, tmp_path, "last-block"), tmp_path / "concepts.json"
+    path.write_text(path.read_text() + '\n[evidence."concepts.value_vectors"]\nfile = "concepts.json"\n')
+    computed = []
+    for dim in (1, 1, 2):
+        file.write_text(json.dumps([{"Concept": "a", "Layer": 0, "Dim": dim}]))
+        only = ["concepts.value_vectors"]
+        computed.append(run_audit(read_plan(path), tmp_path / "run", only=only, device="cpu").computed)
+    assert computed == [1, 0, 1]
+    settings = json.loads((tmp_path / "run" / "case.json").read_text())["settings"]
+    assert settings["concepts.value_vectors"]["file"] == "concepts.json"
 
 
 def test_a_job_outlives_its_starter_and_can_be_cancelled(tiny_lab: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from audit.figures.style import GREY, REFERENCE, Look, escape, faded
+from audit.figures.style import GREY, REFERENCE, SECOND, Look, escape, faded
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -68,7 +68,7 @@ def add_curve(
             legendgroup=escape(name),
             showlegend=legend,
             legendrank=rank,
-            line={"color": look.colour, "dash": look.dash, "width": 2.2},
+            line={"color": look.colour, "dash": look.dash, "width": look.width},
             marker={"symbol": look.symbol, "size": 7, "color": look.colour},
             text=hover_texts(frame, name, x, y, low, high, hover),
             hovertemplate="%{text}<extra></extra>",
@@ -140,9 +140,9 @@ def add_level(figure: go.Figure, value: float, look: Look, words: str) -> None:
 
 
 def drawn_order(names: Sequence[str], looks: Mapping[str, Look]) -> list[tuple[str, int]]:
-    """Names with their place in the legend, in the order of drawing: the dashed reference last, over what it hides."""
+    """Names with their place in the legend, in the order of drawing: dashed references last, over what they hide."""
     ranked = [(name, 1000 + place) for place, name in enumerate(order_of(names, looks))]
-    return sorted(ranked, key=lambda pair: pair[0] == REFERENCE)
+    return sorted(ranked, key=lambda pair: pair[0] in (REFERENCE, SECOND))
 
 
 def _short(value: object) -> str:

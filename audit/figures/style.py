@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-ORIGINAL, REFERENCE = "original", "reference"
+ORIGINAL, REFERENCE, SECOND = "original", "reference", "second reference"
 INK = {"light": "#1F1D1A", "dark": "#F2EEE4"}
 GREY = "#7F7B74"
 """The reference, and every null."""
@@ -42,6 +42,8 @@ class Look:
     symbol: str
     pattern: str = ""
     """Of bars; none for the original."""
+    width: float = 2.2
+    """Of lines."""
 
 
 SPLIT_LOOKS = {
@@ -52,13 +54,14 @@ SPLIT_LOOKS = {
 
 
 def looks(candidates: Sequence[str], mode: str = "light") -> dict[str, Look]:
-    """A look for original, reference and each candidate, by its place in the run: choosing others changes none.
+    """A look for original, both references and each candidate, by its place in the run: choosing others changes none.
 
     Eight hues, seven symbols: combinations repeat only after fifty-six candidates.
     """
     found = {
         ORIGINAL: Look(INK["dark" if mode == "dark" else "light"], "solid", "circle"),
         REFERENCE: Look(GREY, "dash", "square", "/"),
+        SECOND: Look(GREY, "dash", "square-open", "+", 1.0),
     }
     for place, name in enumerate(candidates):
         hue, turn = place % len(HUES), place // len(HUES)

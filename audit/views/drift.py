@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.figures.style import ORIGINAL, REFERENCE
+from audit.figures.style import ORIGINAL, REFERENCE, SECOND
 from audit.types import Chart
 from audit.views.tables import values_of, where
 
@@ -38,9 +38,9 @@ def points(table: pd.DataFrame, method: str, layer: int) -> tuple[pd.DataFrame, 
 
 
 def subjects(table: pd.DataFrame, shown: Collection[str]) -> list[str]:
-    """The maps from left to right: original, reference, then the candidates that are shown."""
+    """The maps from left to right: original, references, then the candidates that are shown."""
     present = set(values_of(table, "subject"))
-    return [name for name in (ORIGINAL, REFERENCE, *shown) if name in present]
+    return [name for name in (ORIGINAL, REFERENCE, SECOND, *shown) if name in present]
 
 
 def picked_ids(selection: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit._casepaths import below, place
-from audit.casefile import AuditPlan, check_name, read_plan, write_plan
+from audit.casefile import AuditPlan, check_name, placed, read_plan, write_plan
 from audit.catalogue import CATALOGUE
 from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
@@ -36,11 +36,12 @@ class Draft:
     template: str = "plain"
     only: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    second_reference: str = ""
 
     @property
     def empty(self) -> bool:
         """Whether nothing was typed yet."""
-        return not any([self.original, self.reference, self.candidates, *self.corpora.values()])
+        return not any([self.original, self.reference, self.second_reference, self.candidates, *self.corpora.values()])
 
 
 CHOICES = {"all": "everything", "verdict": "what the verdict rests on"}
@@ -80,6 +81,10 @@ def problems(draft: Draft, root: Path) -> list[str]:
     attempt(_model, draft.original, "The original", root)
     if draft.reference:
         attempt(_model, draft.reference, "The reference", root)
+    if draft.second_reference:
+        attempt(_model, draft.second_reference, "The second reference", root)
+        if not draft.reference:
+            found.append("There is a second reference but no reference; give the first one too.")
     if not draft.candidates:
         found.append("There is no candidate; give at least one, with a name and a path.")
     seen: dict[str, str] = {}
@@ -90,6 +95,8 @@ def problems(draft: Draft, root: Path) -> list[str]:
     for split in SPLITS:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
+    for id, values in draft.settings.items():
+        attempt(placed, id, values, root, root)
     return found
 
 
@@ -123,6 +130,8 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
     subjects: dict[str, Any] = {"original": model(draft.original, "The original")}
     if draft.reference:
         subjects["reference"] = model(draft.reference, "The reference")
+    if draft.second_reference:
+        subjects["second_reference"] = model(draft.second_reference, "The second reference")
     subjects["candidates"] = [{"name": name, **model(path, name)} for name, path in draft.candidates]
     corpora = {split: _file(path.strip(), split, root) for split, path in draft.corpora.items() if path.strip()}
     data: dict[str, Any] = {
@@ -132,7 +141,7 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
         "subjects": subjects,
         "corpora": corpora,
     }
-    evidence: dict[str, Any] = {id: dict(values) for id, values in draft.settings.items() if values}
+    evidence: dict[str, Any] = {id: placed(id, v, root, root) for id, v in draft.settings.items() if v}
     if draft.only:
         evidence["only"] = list(draft.only)
     return {**data, "evidence": evidence} if evidence else data
@@ -159,8 +168,9 @@ def plan_of(draft: Draft, root: Path) -> AuditPlan:
 
 
 def subjects_of(plan: AuditPlan) -> list[SubjectSpec]:
-    """Original, reference where there is one, and the candidates."""
-    return [plan.original, *([plan.reference] if plan.reference else []), *plan.candidates]
+    """Original, the references that there are, and the candidates."""
+    controls = [spec for spec in (plan.reference, plan.second_reference) if spec]
+    return [plan.original, *controls, *plan.candidates]
 
 
 def in_words(plan: AuditPlan) -> str:

@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 
 from audit.catalogue import evidence_class
-from audit.figures.style import ORIGINAL, REFERENCE
+from audit.figures.style import ORIGINAL, REFERENCE, SECOND
 from audit.policy import Policy
 from audit.types import Finding, Place, Status
 from audit.views.words import STATUSES, limit_of, state_of
 
 NAMED = ("subject", "against")
-CONTROLS = (ORIGINAL, REFERENCE)
+CONTROLS = (ORIGINAL, REFERENCE, SECOND)
 FOREST = ["id", "column", "subject", "value", "low", "high", "state", "reason"]
 
 
 def together(found: Mapping[str, Finding | None]) -> pd.DataFrame:
-    """Stack the tables of several candidates; original and reference, which all share, are taken once.
+    """Stack the tables of several candidates; original and references, which all share, are taken once.
 
     Roles in the columns `subject` and `against` become names. Empty when no finding has rows.
     """

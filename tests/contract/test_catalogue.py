@@ -135,7 +135,7 @@ def test_every_answer_is_a_number_with_interval_null_and_n_or_says_why(
         assert estimate.n >= 5
     assert finding.residual.low <= finding.residual.value <= finding.residual.high
     assert len(finding.table)
-    assert set(finding.table["subject"]) <= {"original", "candidate", "reference"}
+    assert set(finding.table["subject"]) <= {"original", "candidate", "reference"}  # no second reference was given
 
 
 @EVERY

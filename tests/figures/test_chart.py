@@ -41,6 +41,14 @@ def test_a_line_has_its_band_and_is_sorted_along_x() -> None:
     assert line.marker.symbol == LOOKS["a"].symbol
 
 
+def test_a_second_reference_is_a_thin_dashed_line_with_its_name_in_the_legend() -> None:
+    more = pd.concat([table(), table().query("subject == 'reference'").assign(subject="second reference")])
+    figure = draw(LINE, more, LOOKS)
+    _, line = named(figure, "second reference")
+    assert (line.line.dash, line.showlegend) == ("dash", True)
+    assert line.line.width < named(figure, "reference")[1].line.width
+
+
 def test_the_null_is_a_dotted_line_of_its_mean_at_each_x() -> None:
     (null,) = named(draw(LINE, table(), LOOKS), "chance")
     assert list(null.x) == [0, 1]

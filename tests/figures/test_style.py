@@ -48,13 +48,19 @@ def test_a_candidate_keeps_its_look_whoever_else_is_drawn() -> None:
 
 def test_no_two_of_twenty_candidates_look_alike() -> None:
     everyone = looks([f"c{i}" for i in range(20)])
-    assert len({(look.colour, look.symbol, look.dash) for look in everyone.values()}) == 22
+    assert len({(look.colour, look.symbol, look.dash) for look in everyone.values()}) == 23
 
 
 def test_only_the_original_changes_with_the_mode() -> None:
     light, dark = looks(["a"], "light"), looks(["a"], "dark")
     assert light["original"] != dark["original"]
     assert light["a"] == dark["a"] and light["reference"] == dark["reference"]
+
+
+def test_a_second_reference_is_the_thinner_of_two_dashed_lines() -> None:
+    first, second = (looks([])[name] for name in ("reference", "second reference"))
+    assert first.colour == second.colour and first.dash == second.dash == "dash"
+    assert second.width < first.width and second.symbol != first.symbol
 
 
 def test_text_is_escaped_for_plotly() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from audit.casefile import read_plan, write_plan
 from audit.errors import CaseError
-from audit.views.intake import Draft, case_data, folder_for, plan_of, problems
+from audit.views.intake import Draft, case_data, folder_for, plan_of, problems, subjects_of
 
 CORPORA = {split: f"{split}.jsonl" for split in ("forget", "retain", "holdout")}
 GOOD = Draft("Ten people", "original", "reference", (("npo", "a"),), CORPORA, 7, "qa", ("probes.linear",), {})
@@ -23,6 +23,17 @@ def test_a_good_draft_has_no_problem_and_reads_back(case: Path) -> None:
     assert [c.name for c in plan.candidates] == ["npo"]
     assert plan.candidates[0].path == str(case / "a")
     assert len(plan.corpora["forget"]) == 3
+
+
+def test_a_second_reference_and_a_file_of_concepts_read_back(case: Path) -> None:
+    (case / "concepts.json").write_text('[{"Concept": "Poland", "Layer": 1, "Dim": 2}]', encoding="utf-8")
+    vectors = {"concepts.value_vectors": {"file": "concepts.json", "concept": "Poland"}}
+    draft = dataclasses.replace(GOOD, second_reference="a", settings=vectors)
+    assert problems(draft, case) == []
+    plan = plan_of(draft, case)
+    assert plan.second_reference is not None and plan.second_reference.path == str(case / "a")
+    assert plan.second_reference in subjects_of(plan)
+    assert plan.settings["concepts.value_vectors"]["file"] == str(case / "concepts.json")
 
 
 def test_a_written_case_is_the_checked_one(case: Path, tmp_path: Path) -> None:
@@ -43,6 +54,10 @@ def test_a_written_case_is_the_checked_one(case: Path, tmp_path: Path) -> None:
         ({"candidates": (("reference", "a"),)}, "the name of a role"),
         ({"candidates": (("npo", ""),)}, "Candidate npo has no path"),
         ({"candidates": (("npo", "/etc"),)}, "outside"),
+        ({"second_reference": "nothing/here"}, "The second reference is not there"),
+        ({"reference": "", "second_reference": "a"}, "a second reference but no reference"),
+        ({"settings": {"concepts.value_vectors": {"file": "/etc/passwd"}}}, "outside"),
+        ({"settings": {"concepts.value_vectors": {"file": "none.json"}}}, "names no file"),
         ({"corpora": {**CORPORA, "forget": ""}}, "The forget corpus has no path"),
         ({"corpora": {**CORPORA, "retain": "/etc/passwd"}}, "outside"),
         ({"corpora": {**CORPORA, "holdout": "none.jsonl"}}, "The holdout corpus is not there"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.errors import CorpusError
 from audit.evidence.concepts._mlp import mlp_outputs, value_vectors
 from audit.types import Role
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 TOP = 200
 WORDS = 5
+SAMPLED = 1000
 MEASURES = ("cosine", "l2", "length", "jaccard", "jaccard_own")
 
 
@@ -95,21 +94,24 @@ def jaccard(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(shared / (2 * a.shape[1] - shared))
 
 
-def read_concept_vectors(path: Path) -> dict[str, list[str]]:
-    """The vectors of a ConceptVectors JSON file as the setting `vectors` takes them: concept -> its "layer:dim".
+def kinship(bench: Bench, role: Role, blocks: Sequence[int]) -> float:
+    """Median cosine of a subject's value vectors to the original's over whole blocks, chosen vectors or not.
 
-    Raises CorpusError when the file is not such a list.
+    About 0 for a model that was trained from another start: its neurons have nothing to do with the original's. At most
+    SAMPLED vectors of a block, spread evenly, are compared.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        found: dict[str, list[str]] = {}
-        for entry in entries:
-            found.setdefault(str(entry["Concept"]), []).append(f"{int(entry['Layer'])}:{int(entry['Dim'])}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorpusError(
-            f"{path} is not a ConceptVectors file ({type(error).__name__}: {error}); expected a JSON list of objects "
-            "with Concept, Layer and Dim."
-        ) from error
-    if not found:
-        raise CorpusError(f"{path} names no concept vector.")
-    return found
+
+    def sample(who: Role) -> list[Tensor]:
+        with bench.model(who) as subject:
+            found = [value_vectors(mlp_outputs(subject.model)[block]) for block in blocks]
+            return [vectors[:: -(-len(vectors) // SAMPLED)].detach().cpu().clone() for vectors in found]
+
+    def compute() -> dict[str, NDArray]:
+        import torch
+
+        pairs = zip(sample(role), sample("original"), strict=True)
+        cosines = torch.cat([torch.cosine_similarity(mine, theirs, dim=1) for mine, theirs in pairs])
+        return {"cosine": cosines.numpy()}
+
+    inputs = {"blocks": list(blocks)}
+    return float(np.median(bench.remember("concepts.kinship", [role, "original"], inputs, compute, ())["cosine"]))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.errors import CaseError, NotApplicable, NotIdentifiable
+from audit.errors import CaseError, NotIdentifiable
 from audit.evidence.concepts._answers import answers_of, batches, first_tokens
+from audit.evidence.concepts._given import given_vectors
 from audit.evidence.concepts._mlp import mlp_outputs, reading, value_vectors
 from audit.stats import halves
 from audit.types import Split
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from audit.activations.encode import Encoded
     from audit.bench import Bench
     from audit.subjects.load import Subject
-
-FORM = re.compile(r"(\d{1,4}):(\d{1,7})")
 
 
 @dataclass(frozen=True)
@@ -48,21 +46,11 @@ class Chosen:
         return np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
 
 
-def given_vectors(vectors: Sequence[str]) -> list[tuple[int, int]]:
-    """ "layer:dim" strings as pairs; raises CaseError for anything else."""
-    pairs = []
-    for text in vectors:
-        match = FORM.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise CaseError(f'vectors holds {text!r}; expected block and neuron from 0, such as "23:743".')
-        pairs.append((int(match[1]), int(match[2])))
-    return pairs
-
-
 def choose(bench: Bench, split: Split, count: int, items: int, vectors: tuple[str, ...] = ()) -> Chosen:
     """The `count` vectors of the original that write most towards the forget answers, and what they do on a split.
 
-    Raises NotApplicable when the model has no such vectors, NotIdentifiable with fewer than two forget entities.
+    Raises CaseError when the model lacks a named vector, NotApplicable when it has none at all, NotIdentifiable with
+    fewer than two forget entities.
     """
 
     def compute() -> dict[str, NDArray]:
@@ -147,11 +135,11 @@ def _top(bench: Bench, subject: Subject, count: int, items: int) -> NDArray[np.i
 
 
 def _given(subject: Subject, vectors: Sequence[str]) -> NDArray[np.int64]:
-    """The vectors that a person named, for both halves; NotApplicable when the model has no such block or neuron."""
+    """The vectors that a person named, for both halves; CaseError when the model has no such block or neuron."""
     modules, pairs = mlp_outputs(subject.model), given_vectors(vectors)
     for block, neuron in pairs:
         if block >= len(modules) or neuron >= len(value_vectors(modules[block])):
-            raise NotApplicable(
+            raise CaseError(
                 f"The original has no value vector {block}:{neuron}: it has {len(modules)} blocks of "
                 f"{len(value_vectors(modules[0]))} neurons, both counted from 0."
             )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit.errors import CaseError, NotIdentifiable
-from audit.evidence.concepts._likeness import MEASURES, compare
+from audit.evidence.concepts._given import given_vectors, named_vectors
+from audit.evidence.concepts._likeness import MEASURES, compare, kinship
 from audit.evidence.concepts._noise import drops
-from audit.evidence.concepts._selection import Chosen, choose, given_vectors
+from audit.evidence.concepts._selection import Chosen, choose
 from audit.stats import Scores, mean, panel
 from audit.types import Access, Chart, Place, Reading, Role, Split
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 HALVES = ("second half", "first half")
 """On which half of the forget entities each pool was chosen: the pool that scores the first on the second."""
+UNRELATED = 0.2
+"""Median cosine over whole blocks below which two models were trained from different starts."""
 
 
 class ValueVectorsRow(NamedTuple):
@@ -71,6 +74,7 @@ class ValueVectors:
     source: ClassVar[str] = (
         "ConceptVectors, Hong et al. 2024 (arXiv:2406.11614); value vectors: Geva et al. 2022 (arXiv:2203.14680)"
     )
+    files: ClassVar[tuple[str, ...]] = ("file",)
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS, Access.HIDDEN})
     row: ClassVar[type] = ValueVectorsRow
@@ -88,21 +92,37 @@ class ValueVectors:
     items: int = 1000
     vectors: tuple[str, ...] = ()
     """Vectors to look at instead, "layer:dim", both from 0, as ConceptVectors files name them."""
+    file: str = ""
+    """Or a ConceptVectors file (JSON) that names them; a relative path starts at the case file's folder."""
+    concept: str = ""
+    """Which concept of the file; empty for all."""
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seeds < 1 or self.items < 2 or self.noise <= 0:
             raise CaseError("Value vectors need a count and seeds of at least 1, at least 2 items and noise above 0.")
         given_vectors(self.vectors)
+        if self.file and self.vectors:
+            raise CaseError("Value vectors are named by vectors or by a file, not by both; leave one of them out.")
+        if self.concept and not self.file:
+            raise CaseError(f'The concept "{self.concept}" has no file to be looked up in; give a ConceptVectors file.')
+
+    def check_files(self) -> None:
+        """Raise CaseError when the file is no ConceptVectors file or does not know the concept."""
+        self._given()
+
+    def _given(self) -> tuple[str, ...]:
+        """The vectors that somebody named, "layer:dim"; none when they are to be chosen."""
+        return named_vectors(self.file, self.concept) if self.file else self.vectors
 
     def measure(self, bench: Bench) -> Reading:
         """Choose, check, compare; raises NotIdentifiable when the chosen vectors matter no more than others."""
-        null = bench.null
-        chosen = choose(bench, "forget", self.count, self.items, self.vectors)
+        null, given = bench.null, self._given()
+        chosen = choose(bench, "forget", self.count, self.items, given)
         causal = self._check(bench, chosen)
         found = {role: compare(bench, role, chosen) for role in bench.roles}
 
         def score(role: Role, split: Split) -> Scores:
-            picked = choose(bench, split, self.count, self.items, self.vectors)
+            picked = choose(bench, split, self.count, self.items, given)
             items = [bench.corpus(split).items[i] for i in bench.subset(split, self.items)]
             cosines = found[role]["cosine"][np.where(picked.first, 0, 1)]
             used = picked.shares.sum(1) > 0
@@ -110,8 +130,9 @@ class ValueVectors:
             values = 1.0 - ((1.0 - cosines) * picked.shares).sum(1)
             return Scores([item.id for item in items], [item.entity or item.id for item in items], values, used)
 
-        rows = [row for role in bench.roles for row in self._rows(chosen, causal, role, found[role])]
-        return Reading(rows, panel(bench, score), self._note(causal, rows, null))
+        rows = [row for role in bench.roles for row in self._rows(chosen, causal, role, found[role], bool(given))]
+        kin = kinship(bench, "reference", np.unique(chosen.pools[..., 0]).tolist()) if null == "reference" else None
+        return Reading(rows, panel(bench, score), self._note(causal, rows, kin))
 
     def _check(self, bench: Bench, chosen: Chosen) -> dict[str, NDArray[np.float64]]:
         """Noise in the original: raises NotIdentifiable unless it hurts more in the chosen vectors than in others."""
@@ -128,16 +149,16 @@ class ValueVectors:
         return fallen
 
     def _rows(
-        self, chosen: Chosen, causal: dict[str, NDArray[np.float64]], role: Role, found: dict[str, NDArray]
+        self, chosen: Chosen, causal: dict[str, NDArray[np.float64]], role: Role, found: dict[str, NDArray], given: bool
     ) -> list[ValueVectorsRow]:
         """One row per vector and pool; vectors that were given are in both pools and shown once."""
         rows = []
-        for number, half in enumerate(("given",) if self.vectors else HALVES):
-            mine = np.ones(len(chosen.first), bool) if self.vectors else chosen.first ^ bool(number)
+        for number, half in enumerate(("given",) if given else HALVES):
+            mine = np.ones(len(chosen.first), bool) if given else chosen.first ^ bool(number)
             shares = chosen.shares[mine].mean(0)
             drop = others = unrelated = None
             if role == "original":
-                retain = causal["retain chosen"] if self.vectors else causal["retain chosen"][:, number]
+                retain = causal["retain chosen"] if given else causal["retain chosen"][:, number]
                 drop, others = (float(causal[kind][:, mine].mean()) for kind in ("chosen", "others"))
                 unrelated = float(retain.mean()) if retain.size else None
             for k, (block, neuron) in enumerate(chosen.pools[number].tolist()):
@@ -147,7 +168,8 @@ class ValueVectors:
                 rows.append(ValueVectorsRow._make(line))
         return rows
 
-    def _note(self, causal: dict[str, NDArray[np.float64]], rows: Sequence[ValueVectorsRow], null: str) -> str:
+    def _note(self, causal: dict[str, NDArray[np.float64]], rows: Sequence[ValueVectorsRow], kin: float | None) -> str:
+        """What was kept, what the check found, and whether the reference's vectors can be compared at all (`kin`)."""
         mine = [row for row in rows if row.subject == "candidate"]
         same = np.mean([row.cosine == 1.0 and row.length == 1.0 for row in mine])
         typical = float(np.median([row.cosine for row in mine]))
@@ -156,6 +178,12 @@ class ValueVectors:
             f"{typical:.2f}; noise in them costs the original {causal['chosen'].mean():.2f} nats per answer, noise in "
             f"others {causal['others'].mean():.2f}."
         ).replace("%", " %")
-        if null != "reference":
+        if kin is not None and kin < UNRELATED:
+            text += (
+                f" The reference was trained from another start: the median cosine of all its vectors in these blocks, "
+                f"chosen or not, to the original's is {kin:.2f}. So this null shows another start as much as missing "
+                "knowledge."
+            )
+        if kin is None:
             text += " Facts that no model saw say nothing about vectors, so without a reference there is no residual."
         return text

@@ -89,7 +89,7 @@ def by_layer(
         layers = states[role]["forget"].layers
         lines: dict[str, list[NDArray[np.float64]]] = {}
         for layer in range(layers):
-            bench.progress((bench.roles.index(role) + layer / layers) / len(bench.roles), f"comparing the {role}")
+            bench.progress((bench.compared.index(role) + layer / layers) / len(bench.compared), f"comparing the {role}")
             first, second = (
                 {s: states[who][s].at(layer, position)[rows] for s, rows in sample.rows.items()}
                 for who in ("original", role)
@@ -99,7 +99,7 @@ def by_layer(
         return {key: np.stack(line) for key, line in lines.items()}
 
     key = {**inputs, "position": position, "items": {s: len(rows) for s, rows in sample.rows.items()}}
-    return {role: bench.remember(name, [role, "original"], key, partial(measure, role)) for role in bench.roles}
+    return {role: bench.remember(name, [role, "original"], key, partial(measure, role)) for role in bench.compared}
 
 
 def same(first: Clouds, second: Clouds) -> bool:
@@ -158,7 +158,7 @@ def item_lines(bench: Bench, sample: Sampled, found: Found, suffix: str = "") ->
     lines: list[Line] = []
     for split in sample.splits:
         entities = sample.entities[split]
-        for role in bench.roles:
+        for role in bench.compared:
             values = found[role][split + suffix]
             kept = np.flatnonzero(np.isfinite(values).all(1))
             if len(kept):
@@ -172,7 +172,7 @@ def draw_lines(bench: Bench, sample: Sampled, found: Found, suffix: str = "") ->
     lines: list[Line] = []
     for split in sample.splits:
         entities = sample.entities[split]
-        for role in bench.roles:
+        for role in bench.compared:
             for layer, values in enumerate(found[role][split + suffix]):
                 if np.isfinite(values).all():
                     low, high = np.quantile(values[1:], [ALPHA / 2, 1 - ALPHA / 2])

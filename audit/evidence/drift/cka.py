@@ -10,7 +10,7 @@ import numpy as np
 from audit.activations.capture import POSITIONS
 from audit.errors import CaseError, NotApplicable, NotIdentifiable, suggest
 from audit.stats import ALPHA, Sample, entity_weights, panel_of
-from audit.types import SPLITS, Access, Chart, Place, Reading, Role, Split
+from audit.types import SECOND, SPLITS, Access, Chart, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +92,8 @@ class CKA:
         pairs: list[tuple[Role, Role]] = [("candidate", "original")]
         if "reference" in bench.roles:
             pairs += [("reference", "original"), ("candidate", "reference")]
+        if SECOND in bench.compared:
+            pairs += [(SECOND, "original"), (SECOND, "reference")]
         splits: list[Split] = [split for split in SPLITS if bench.has(split)]
         found = {(a, b, s): self._compare(bench, a, b, s) for a, b in pairs for s in splits}
         rows = [row for (a, b, s), lines in found.items() for row in self._rows(bench, a, b, s, lines)]

@@ -13,7 +13,7 @@ from audit.errors import CaptureError, CaseError, NotApplicable, SubjectError, s
 from audit.evidence.drift import _placing as placing
 from audit.evidence.drift.cka import still
 from audit.stats import Scores, panel
-from audit.types import SPLITS, Access, Chart, Item, Place, Reading, Role, Split
+from audit.types import SECOND, SPLITS, Access, Chart, Item, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,10 +113,10 @@ class Map:
         members, left_out = self._members(bench, points)
         layers = self._layers(bench)
         stored = self._place(bench, points, members, layers)
-        mine = {role: self._index(bench, role, members) for role in bench.roles}
+        mine = {role: self._index(bench, role, members) for role in bench.compared}
         last = int(stored["pca layers"][-1])
         flat = stored["pca"][-1]
-        near = {role: placing.nearest(flat[mine[role]], self.neighbours) for role in bench.roles}
+        near = {role: placing.nearest(flat[mine[role]], self.neighbours) for role in bench.compared}
 
         def score(role: Role, split: Split) -> Scores:
             here = [i for i, s in enumerate(points.splits) if s == split]
@@ -152,7 +152,8 @@ class Map:
         """Every subject of the audit whose states can be read, and the names of the other candidates."""
         members: list[Member] = []
         left_out: list[str] = []
-        for name, own, role in bench.everyone():
+        second: list[Member] = [(SECOND, bench, SECOND)] if SECOND in bench.compared else []
+        for name, own, role in (*bench.everyone(), *second):
             try:
                 for split in points.chosen:
                     own.states(role, split)

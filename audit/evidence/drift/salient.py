@@ -114,10 +114,10 @@ class Salient:
         found = likeness.by_layer(bench, "drift.salient", sample, self.position, inputs, compare)
         kept = sample.only({s: rows for s, rows in scored.items() if len(rows)})
         hits: dict[Role, dict[str, NDArray[np.float64]]] = {
-            role: {s: found[role][s][:, scored[s]] for s in kept.splits} for role in bench.roles
+            role: {s: found[role][s][:, scored[s]] for s in kept.splits} for role in bench.compared
         }
         alike: dict[Role, dict[str, NDArray[np.float64]]] = {
-            role: {s: _kept(hits[role][s], chance[s][scored[s]]) for s in kept.splits} for role in bench.roles
+            role: {s: _kept(hits[role][s], chance[s][scored[s]]) for s in kept.splits} for role in bench.compared
         }
         rows = []
         for line in likeness.item_lines(bench, kept, hits):

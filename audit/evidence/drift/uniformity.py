@@ -102,11 +102,11 @@ class Uniformity:
         key = {"position": self.position, "items": {s: len(rows) for s, rows in sample.rows.items()}}
         found: dict[Role, dict[str, NDArray[np.float64]]] = {
             role: bench.remember("drift.uniformity", [role], key, partial(self._read, bench, role, sample, partners))
-            for role in bench.roles
+            for role in bench.compared
         }
         kept = sample.only({s: rows for s, rows in scored.items() if len(rows)})
         contrast: dict[Role, dict[str, NDArray[np.float64]]] = {
-            role: {s: found[role][s][:, scored[s]] for s in kept.splits} for role in bench.roles
+            role: {s: found[role][s][:, scored[s]] for s in kept.splits} for role in bench.compared
         }
         tolerance = {
             role: {s: found[role][f"{s} tolerance"][:, scored[s]].mean(1) for s in kept.splits} for role in found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +18,9 @@ import torch
 from audit.activations.encode import Encoded
 from audit.bench import Bench
 from audit.collect import collect
-from audit.errors import CaseError, CorpusError, NotApplicable, NotIdentifiable
-from audit.evidence.concepts._likeness import compare, jaccard, read_concept_vectors
+from audit.errors import CaseError, NotApplicable, NotIdentifiable
+from audit.evidence.concepts._given import named_vectors, read_concept_vectors
+from audit.evidence.concepts._likeness import compare, jaccard, kinship
 from audit.evidence.concepts._mlp import mlp_outputs, value_vectors, writing
 from audit.evidence.concepts._selection import Chosen, attributions, choose
 from audit.evidence.concepts.value_vectors import ValueVectors
@@ -210,8 +214,12 @@ def test_settings_that_cannot_work_say_so(bench_of: BenchOf) -> None:
             ValueVectors(vectors=(wrong,))
     with pytest.raises(CaseError, match="at least 1"):
         ValueVectors(count=0)
+    with pytest.raises(CaseError, match="not by both"):
+        ValueVectors(vectors=("1:2",), file="a.json")
+    with pytest.raises(CaseError, match="has no file"):
+        ValueVectors(concept="Poland")
     for beyond in ("3:0", "0:256"):
-        with pytest.raises(NotApplicable, match="3 blocks of 256 neurons"):
+        with pytest.raises(CaseError, match="3 blocks of 256 neurons"):
             ValueVectors(vectors=(beyond,)).measure(bench_of("untouched"))
 
 
@@ -228,9 +236,55 @@ def test_a_concept_with_two_vectors_and_files_that_are_something_else(tmp_path: 
     file = tmp_path / "concepts.json"
     file.write_text('[{"Concept": "a", "Layer": 1, "Dim": 2}, {"Concept": "a", "Layer": 3, "Dim": 4}]')
     assert read_concept_vectors(file) == {"a": ["1:2", "3:4"]}
-    for text in ("[]", "{}", '[{"Concept": "a"}]', "no json", '[{"Concept": "a", "Layer": null, "Dim": 1}]'):
+    wrong = {
+        "[]": "no list", "{}": "no list", '[{"Concept": "a"}]': "has Layer None", "no json": "cannot be read",
+        '[{"Concept": "a", "Layer": null, "Dim": 1}]': "has Layer None", "[3]": "names no Concept",
+        '[{"Concept": "a", "Layer": 1.5, "Dim": 1}]': "has Layer 1.5", '[{"Layer": 1, "Dim": 1}]': "names no Concept",
+        '[{"Concept": "a", "Layer": 1, "Dim": -1}]': "has Dim -1",
+        '[{"Concept": "a", "Layer": 1, "Dim": "2"}]': "has Dim '2'",
+    }  # fmt: skip
+    for text, words in wrong.items():
         file.write_text(text)
-        with pytest.raises(CorpusError):
+        with pytest.raises(CaseError, match=words):
             read_concept_vectors(file)
-    with pytest.raises(CorpusError, match="not a ConceptVectors file"):
+    with pytest.raises(CaseError, match="cannot be read"):
         read_concept_vectors(tmp_path / "absent.json")
+
+
+def test_a_concept_of_a_file_is_what_naming_its_vectors_is(bench_of: BenchOf, shared: Path, tmp_path: Path) -> None:
+    olmo = str(shared / "data" / "conceptvectors" / "olmo-7b_concepts_dev.json")
+    assert named_vectors(olmo, "World War II") == ("27:5294",)
+    assert len(named_vectors(olmo)) == 18
+    with pytest.raises(CaseError, match='Did you mean "World War II"'):
+        ValueVectors(file=olmo, concept="World War I").check_files()
+    bench = bench_of("last-block")
+    with pytest.raises(CaseError, match="no value vector 27:5294: it has 3 blocks of 256 neurons"):
+        ValueVectors(file=olmo, concept="World War II").measure(bench)
+    pairs = sorted({tuple(pair) for pair in choose(bench, "forget", 10, 1000).pools.reshape(-1, 2).tolist()})
+    made = tmp_path / "own.json"
+    made.write_text(json.dumps([{"Concept": "forgotten", "Layer": block, "Dim": dim} for block, dim in pairs]))
+    by_file = ValueVectors(file=str(made), concept="forgotten").measure(bench)
+    by_name = ValueVectors(vectors=tuple(f"{block}:{dim}" for block, dim in pairs)).measure(bench)
+    assert by_file.rows == by_name.rows
+    assert by_file.note == by_name.note
+
+
+def test_a_reference_from_another_start_is_told_in_the_note(bench_of: BenchOf) -> None:
+    bench = bench_of("last-block")
+    assert kinship(bench, "original", [0, 1, 2]) == pytest.approx(1.0)
+    assert kinship(bench, "reference", [0, 1, 2]) == pytest.approx(0.0, abs=0.05)
+    note = ValueVectors().measure(bench).note
+    assert "trained from another start" in note
+    assert re.search(r"chosen or not, to the original's is -?0\.0\d", note)
+    # The same start: the original itself, but for noise in every matrix, takes the reference's place.
+    bench.case = dataclasses.replace(bench.case, reference=dataclasses.replace(bench.case.original, role="reference"))
+    near = edited(bench, reference=noise)
+    assert 0.5 < kinship(near, "reference", [0, 1, 2]) < 1.0
+    assert "another start" not in ValueVectors().measure(near).note
+
+
+def noise(model: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for layer in model.model.layers:
+        weight = layer.mlp.down_proj.weight
+        weight += 0.3 * weight.std() * torch.randn(weight.shape, generator=generator)

@@ -150,6 +150,18 @@ def test_a_change_of_the_last_block_is_named(tmp_path: Path) -> None:
     assert table["where"].tolist() == ["embedding", "block 0", "block 1", "block 2", "block 3", "final norm"]
 
 
+def test_an_edit_of_the_head_and_one_of_everything_are_told_apart(tmp_path: Path) -> None:
+    reading = WeightDelta().measure(bench_on(tmp_path, weights(), other()))
+    rows = [row for row in reading.rows if row.subject == "candidate"]
+    head = rows[-1]._replace(where="head", layer=None, module="lm_head", identical=0.0)
+    assert in_words([*rows, head]) == (
+        "Only the head differs; blocks 0 to 3, the embedding and the final norm are bit-identical."
+    )
+    assert in_words([row._replace(identical=0.0) for row in [*rows, head]]).startswith(
+        "Every part of the model differs"
+    )
+
+
 def test_other_changes_in_words(tmp_path: Path) -> None:
     def words(changed: list[str]) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
