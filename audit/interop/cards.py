@@ -64,6 +64,7 @@ TOOLS: dict[str, Tool] = {
     "saebench": Tool("SAEBench", "adamkarvonen/SAEBench, 8042bb3", "any unlearned checkpoint: it rates a dictionary."),
 }  # fmt: skip
 
+READABLE = ", ".join(tool.title for tool in TOOLS.values())
 Line = tuple[str, str, str, str, Place]
 """Pattern of the metric, title, direction, formula, place."""
 METRICS: dict[str, tuple[Line, ...]] = {

@@ -2,7 +2,8 @@
 
     UDS of an item = sum of d1 clip(d2 / d1, 0, 1) over layers with d1 > tau, over the sum of their d1
 
-The method table's harmonic means add 1e-12 to every part, so that nothing comes out as exactly 0 there.
+The method table's harmonic means add 1e-12 to every part, so that nothing comes out as exactly 0 there, and its
+relative utility is cut at 1: a model that keeps more than the full one does not show it.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _line(line: Mapping[str, Any], full: Mapping[str, float | None]) -> Metric:
         "privacy": harmonic([numbers.get("privacy_mia"), numbers.get("uds")]),
         "model_utility": harmonic([numbers.get(key) for key in NINE.values()]),
         "utility": harmonic([numbers.get("model_utility"), numbers.get("fluency")]),
-        "utility_rel": own / utility if own is not None and utility else None,
+        "utility_rel": min(own / utility, 1.0) if own is not None and utility else None,
         "overall": harmonic([numbers.get(key) for key in ("mem", "privacy", "utility_rel")]),
     }
     shown = [key for key, value in line.items() if not isinstance(value, (str, bool)) and key not in ("alpha", "lr")]

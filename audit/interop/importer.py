@@ -26,7 +26,7 @@ from audit.interop import (
     tamper,
     tofu,
 )
-from audit.interop.cards import card
+from audit.interop.cards import READABLE, card
 from audit.interop.document import Document, find, read
 from audit.interop.names import parse, short
 from audit.interop.result import Metric, Result
@@ -36,7 +36,6 @@ from audit.types import Finding, Status, digest_of
 READERS: tuple[ModuleType, ...] = (
     open_unlearning, tofu, muse, rwku, depth_score, leak_at_k, lm_eval, tamper, saebench,
 )  # fmt: skip
-READABLE = "TOFU, MUSE and OpenUnlearning, RWKU, the Unlearning Depth Score, leak@k, lm-eval, tamper curves, SAEBench"
 
 
 @dataclass

@@ -146,7 +146,7 @@ def _best(document: Document) -> Metric:
 def _table_only(line: Mapping[str, Any]) -> Metric:
     id = f"{TOOL}.entailment"
     rows = []
-    for k in reversed(KS):
+    for k in [k for k in reversed(KS) if f"Leak@{k}" in line]:
         value = line.get(f"Leak@{k}")
         note = "No responses beside it: it cannot be recomputed." if number(value) is not None else (
             f"The table holds {what_is(value)}.")  # fmt: skip

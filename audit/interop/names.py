@@ -77,7 +77,7 @@ def named_by(folder: PurePath, root: PurePath) -> str:
     added: list[str] = []
     while len(parts) > 1 and INNER.fullmatch(parts[-1]):
         inner = parts.pop()
-        if re.fullmatch(r"checkpoint-\d+|evals?_.+", inner):
+        if re.fullmatch(r"checkpoint-\d+|evals_.+", inner):
             added.insert(0, inner)
     return " ".join([parts[-1] if parts else root.name or "results", *added])
 

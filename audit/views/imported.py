@@ -11,6 +11,7 @@ import pandas as pd
 from audit._casepaths import below
 from audit.catalogue import evidence_class
 from audit.errors import AuditError, CaseError
+from audit.interop.cards import READABLE as READABLE
 from audit.store import Run
 from audit.types import Finding, Status
 
