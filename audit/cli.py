@@ -31,6 +31,9 @@ def run(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this evidence; may be repeated.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that measure side by side; 0 chooses by models and machine.")
+    ] = 0,
 ) -> None:
     """Run or resume an audit and print the verdicts."""
     from audit.casefile import read_plan
@@ -41,7 +44,7 @@ def run(
         terminal.say(f"Note: {warning}")
     folder = out or Path("runs") / (case.resolve().parent.name or "audit")
     with terminal.following() as listen:
-        outcome = run_audit(plan, folder, only=only, device=device, listen=listen)
+        outcome = run_audit(plan, folder, only=only, device=device, workers=workers, listen=listen)
     terminal.verdicts(outcome.run)
     terminal.say(f"{outcome.computed} findings measured, {outcome.kept} taken over. Run folder: {folder}")
     for failure in outcome.failed:
@@ -88,6 +91,34 @@ def check(
         meets = meets and passed
         terminal.say(f"{name}: {'meets' if passed else 'does not meet'} the policy. {terminal.words(judgement)}")
     raise typer.Exit(0 if meets else 1)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .html, .pdf, .json or .zip.")],
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+) -> None:
+    """Write a portable report, or a bundle of all evidence."""
+    from audit.policy import load_policy
+    from audit.report import export as write
+    from audit.store import open_run
+
+    terminal.say(f"Written: {write(open_run(run), load_policy(policy), to)}")
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle (.zip) or a run folder.")],
+) -> None:
+    """Recompute every digest, offline: exit code 0 intact, 1 altered."""
+    from audit.report.bundle import faults
+
+    found = faults(bundle)
+    for fault in found:
+        terminal.complain(f"{fault.file} {fault.what}.")
+    terminal.say(f"{bundle}: {f'{len(found)} faults' if found else 'intact, every digest agrees'}.")
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command()

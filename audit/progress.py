@@ -44,42 +44,47 @@ class Reporter:
         self.progress = Progress(state="running", pid=os.getpid(), case=case)
         self._total = max(total, 1e-9)
         self._done = 0.0
-        self._weight = 0.0
         self._worked = 0.0
+        self._open: dict[int, tuple[float, float]] = {}
+        """Weight and fraction of the step that each lane is at; a run of one process has one lane."""
         self._began = time.monotonic()
         self._last = 0.0
         self._listen = listen
 
-    def begin(self, evidence: str, subject: str, weight: float) -> None:
+    def begin(self, evidence: str, subject: str, weight: float, lane: int = 0) -> None:
         """A step of the run starts; `weight` is its share of the total work."""
-        self.progress.evidence, self.progress.subject, self._weight = evidence, subject, weight
-        self.step(0.0, "", force=True)
+        self.progress.evidence, self.progress.subject = evidence, subject
+        self._open[lane] = (weight, 0.0)
+        self.step(0.0, "", lane=lane, force=True)
 
-    def step(self, fraction: float, message: str = "", *, force: bool = False) -> None:
+    def step(self, fraction: float, message: str = "", *, lane: int = 0, force: bool = False) -> None:
         """Within the step, 0 to 1; raises Cancelled when the run folder holds a request to stop."""
+        if lane in self._open:
+            weight, before = self._open[lane]
+            self._open[lane] = (weight, max(fraction, before))
         now = time.monotonic()
         if not force and now - self._last < EVERY_S:
             return
         self._last = now
-        worked = self._worked + self._weight * fraction
-        share = (self._done + self._weight * fraction) / self._total
+        begun = sum(weight * part for weight, part in self._open.values())
         progress = self.progress
+        share = (self._done + begun) / self._total
         progress.fraction, progress.elapsed = min(max(share, progress.fraction), 1.0), now - self._began
         if message:
             progress.message = message
-        if worked > 0:
-            left = self._total - self._done - self._weight * fraction
-            progress.eta_seconds = progress.elapsed * max(left, 0.0) / worked
+        if self._worked + begun > 0:
+            left = self._total - self._done - begun
+            progress.eta_seconds = progress.elapsed * max(left, 0.0) / (self._worked + begun)
         self._publish()
         if (self.folder / CANCEL).exists():
             raise Cancelled("Cancelled. What was finished is kept; run again to go on.")
 
-    def end(self, *, skipped: bool = False) -> None:
+    def end(self, lane: int = 0, *, skipped: bool = False) -> None:
         """The step is finished; a skipped one took no time and does not count for the time left."""
-        self._done += self._weight
+        weight, _ = self._open.pop(lane, (0.0, 0.0))
+        self._done += weight
         if not skipped:
-            self._worked += self._weight
-        self._weight = 0.0
+            self._worked += weight
 
     def finish(self, state: str, error: str = "") -> None:
         """The run ends: done, cancelled or failed."""

@@ -5,25 +5,24 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
-from audit.bench import Bench
-from audit.cache import Cache
 from audit.catalogue import CATALOGUE, check_id, make, settings_of
-from audit.collect import collect, without_number
+from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_folder
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
-from audit.types import Case, Evidence, Status, SubjectSpec, digest_of
+from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
+from audit.workers import Step, Work, measured, provenance, workers_for
 
 if TYPE_CHECKING:
     from audit.casefile import AuditPlan
-    from audit.subjects.garage import Garage
 
 LIBRARIES = ("torch", "transformers", "umap-learn", "scikit-learn", "bitsandbytes", "peft", "sae-lens", "numpy")
 
@@ -44,30 +43,35 @@ def run_audit(
     *,
     only: Sequence[str] | None = None,
     device: str = "auto",
+    workers: int = 1,
     listen: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Audit every candidate of a plan into a run folder, taking over what is there already.
 
-    Raises CaseError and SubjectError for what stops the whole audit, Cancelled when the user asked to stop, StoreError
-    when another process writes the folder or the disk is full. Findings that were finished stay in every case.
+    With several workers, that many processes measure side by side; 0 chooses by models and machine. Raises CaseError
+    and SubjectError for what stops the whole audit, Cancelled when the user asked to stop, StoreError when another
+    process writes the folder or the disk is full. Findings that were finished stay in every case.
     """
     from audit.subjects.checks import check_subject
-    from audit.subjects.garage import Garage
+    from audit.subjects.load import resolve_device
 
-    cases = plan.cases()
+    device = resolve_device(device)
     check_subject(plan.original)
     evidence = {id: make(id, plan.settings.get(id)) for id in chosen_ids(plan, only)}
+    work = Work(plan.cases(), evidence, device)
     run = Run(out)
     with run.hold():
-        total = sum(e.cost for e in evidence.values()) * len(cases)
+        total = sum(e.cost for e in evidence.values()) * len(work.cases)
         reporter = Reporter(out, total, str(plan.path), listen)
         try:
-            garage = Garage(device)
             outcome = Outcome(run)
-            run.write_plan(describe(plan, evidence, garage.device))
-            run.log("started", device=garage.device, candidates=len(cases), evidence=list(evidence))
-            for case in cases:
-                _audit_candidate(case, cases, evidence, garage, reporter, outcome)
+            run.write_plan(describe(plan, evidence, device))
+            run.log("started", device=device, candidates=len(work.cases), evidence=list(evidence))
+            steps = _steps(work, reporter, outcome)
+            number = workers_for(workers, device, _largest(plan), len(steps))
+            with closing(measured(work, steps, number, reporter)) as found:
+                for step, finding in found:
+                    _keep(work.name(step), finding, outcome)
             run.write_manifest({"finished": _now(), "failed": outcome.failed})
             run.log("finished", computed=outcome.computed, kept=outcome.kept, failed=outcome.failed)
             reporter.finish("done")
@@ -132,44 +136,55 @@ def _from(base: Path, path: str) -> str:
     return str(Path(path).relative_to(base)) if Path(path).is_relative_to(base) else path
 
 
-def _audit_candidate(
-    case: Case,
-    cases: Sequence[Case],
-    evidence: dict[str, Evidence],
-    garage: Garage,
-    reporter: Reporter,
-    outcome: Outcome,
-) -> None:
-    name, run = case.candidate.name, outcome.run
-    problem = _problem(case)
-    bench = Bench(case, garage, Cache(), lambda share, message: reporter.step(share, message), cases)
-    identity = None if problem else _identity(bench)
-    for id, question in evidence.items():
-        key = digest_of(["finding", __version__, id, settings_of(question), identity])
-        reporter.begin(id, name, question.cost)
-        if problem is None and run.key(name, id) == key:
-            outcome.kept += 1
+def _steps(work: Work, reporter: Reporter, outcome: Outcome) -> list[Step]:
+    """What is left to measure, by candidate; what is there already is taken over, a broken candidate fails."""
+    steps = []
+    for number, case in enumerate(work.cases):
+        problem = _problem(case)
+        identity = None if problem else _identity(case)
+        for id, question in work.evidence.items():
+            key = digest_of(["finding", __version__, id, settings_of(question), identity])
+            step = Step(number, id, key)
+            if problem is None and outcome.run.key(case.candidate.name, id) != key:
+                steps.append(step)
+                continue
+            reporter.begin(id, case.candidate.name, question.cost)
+            if problem is None:
+                outcome.kept += 1
+            else:
+                source = provenance(step, work.device)
+                finding = without_number(id, question, Status.FAILED, problem, source)
+                _keep(case.candidate.name, finding, outcome)
             reporter.end(skipped=True)
-            continue
-        provenance = {"key": key, "measured": _now(), "version": __version__, "device": garage.number_format}
-        if problem:
-            finding = without_number(id, question, Status.FAILED, problem, provenance)
-        else:
-            finding = collect(id, question, bench, provenance)
-        run.put(name, finding)
-        run.log(
-            "finding",
-            candidate=name,
-            id=id,
-            status=finding.status,
-            seconds=round(finding.seconds, 2),
-            reason=finding.reason,
-            traceback=finding.provenance.get("traceback", ""),
-        )
-        outcome.computed += 1
-        if finding.status is Status.FAILED:
-            outcome.failed.append(f"{name}: {id}: {finding.reason}")
-        reporter.end()
+    return steps
+
+
+def _keep(name: str, finding: Finding, outcome: Outcome) -> None:
+    """Store a finding and say so in the log."""
+    outcome.run.put(name, finding)
+    outcome.run.log(
+        "finding",
+        candidate=name,
+        id=finding.id,
+        status=finding.status,
+        seconds=round(finding.seconds, 2),
+        reason=finding.reason,
+        traceback=finding.provenance.get("traceback", ""),
+    )
+    outcome.computed += 1
+    if finding.status is Status.FAILED:
+        outcome.failed.append(f"{name}: {finding.id}: {finding.reason}")
+
+
+def _largest(plan: AuditPlan) -> int:
+    """Numbers in the largest model; a candidate that cannot be read is left to its own failure."""
+    from audit.subjects.memory import stored_numbers
+
+    sizes = [0]
+    for spec in (plan.original, *plan.candidates):
+        with suppress(SubjectError, OSError):
+            sizes.append(stored_numbers(spec))
+    return max(sizes)
 
 
 def _problem(case: Case) -> str | None:
@@ -185,14 +200,16 @@ def _problem(case: Case) -> str | None:
     return None
 
 
-def _identity(bench: Bench) -> dict[str, Any]:
+def _identity(case: Case) -> dict[str, Any]:
     """Everything that every finding of this case depends on."""
+    from audit.subjects.fingerprint import fingerprint
+
     return {
-        "subjects": {role: bench.fingerprint(role).id for role in bench.roles},
-        "corpora": {split: corpus.digest for split, corpus in bench.case.corpora.items()},
-        "template": bench.case.template,
-        "dictionaries": [digest_of_folder(d.path) or [d.release, d.id] for d in bench.case.dictionaries],
-        "seed": bench.seed,
+        "subjects": {role: fingerprint(case.subject(role)).id for role in case.roles},
+        "corpora": {split: corpus.digest for split, corpus in case.corpora.items()},
+        "template": case.template,
+        "dictionaries": [digest_of_folder(d.path) or [d.release, d.id] for d in case.dictionaries],
+        "seed": case.seed,
     }
 
 

@@ -23,7 +23,7 @@ def main() -> None:
         case = build("people", DEMO, scale="small", progress=update)
     run = DEMO / "run"
     with following() as listen:
-        outcome = run_audit(read_plan(case), run, device="cpu", listen=listen)
+        outcome = run_audit(read_plan(case), run, device="cpu", workers=0, listen=listen)
     for name in NEEDLESS:
         (run / name).unlink(missing_ok=True)
     for folder in DEMO.glob("models/*/checkpoint*"):

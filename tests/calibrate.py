@@ -54,7 +54,7 @@ def audited(folder: Path, seed: int, scale: str, *, reference: bool = True, devi
     out = folder / f"run-{scale}-{seed}{'' if reference else '-holdout'}"
     consulted = [id for rule in load_policy().rules.values() for id in rule.evidence]
     with following() as listen:
-        return run_audit(read_plan(case), out, only=consulted, device=device, listen=listen).run
+        return run_audit(read_plan(case), out, only=consulted, device=device, workers=0, listen=listen).run
 
 
 def table(folder: Path, seeds: int, scale: str) -> str:

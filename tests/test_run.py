@@ -111,6 +111,68 @@ def test_a_killed_run_loses_and_repeats_nothing(tiny_lab: Path, tmp_path: Path) 
     assert open_run(out).complete
 
 
+def test_side_by_side_finds_what_one_by_one_finds(tiny_lab: Path, tmp_path: Path) -> None:
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block", "npo"))
+    asked = [*QUICK, "probes.linear"]
+    alone = run_audit(plan, tmp_path / "alone", only=asked, device="cpu").run
+    both = run_audit(plan, tmp_path / "both", only=asked, device="cpu", workers=2)
+    assert both.computed == 8
+    for name in ("last-block", "npo"):
+        for one, other in zip(alone.findings(name), both.run.findings(name), strict=True):
+            assert (one.id, one.residual, one.candidate) == (other.id, other.residual, other.candidate)
+    assert jobs.state(tmp_path / "both").state == "done"
+
+
+def test_a_process_that_dies_fails_its_step_and_no_other(
+    tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audit.evidence.utility.retain import Retain
+
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
+    # A process killed by the system, as for memory, says nothing more. What is sent to it is the instance.
+    monkeypatch.setattr(Retain, "__reduce__", lambda self: (Deadly, ()), raising=False)
+    outcome = run_audit(plan, tmp_path / "run", only=QUICK, device="cpu", workers=2)
+    statuses = {finding.id: finding.status for finding in outcome.run.findings("last-block")}
+    assert statuses == {**dict.fromkeys(QUICK, Status.MEASURED), "utility.retain": Status.FAILED}
+    assert "ended with code -9" in outcome.failed[0]
+
+
+class Deadly:
+    """Stands in for an evidence in the other process, and kills it when asked."""
+
+    place, cost = "utility", 0.1
+
+    def measure(self, bench: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_cancel_reaches_the_other_processes(tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import multiprocessing
+
+    monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "views"))  # nothing is known yet: there is work to stop
+    plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
+    out = tmp_path / "run"
+
+    def listen(progress: Any) -> None:
+        if progress.message:
+            (out / CANCEL).touch()
+
+    with pytest.raises(Cancelled):
+        run_audit(plan, out, only=QUICK, device="cpu", workers=2, listen=listen)
+    assert not multiprocessing.active_children()
+    assert jobs.state(out).state == "cancelled"
+
+
+def test_small_models_share_the_cores_and_large_ones_take_them_all() -> None:
+    from audit.workers import SMALL, workers_for
+
+    cores = len(os.sched_getaffinity(0))
+    assert workers_for(0, "cpu", SMALL, 100) == cores
+    assert workers_for(0, "cpu", SMALL + 1, 100) == 1
+    assert workers_for(0, "cuda", 1, 100) == workers_for(0, "cpu", 1, 3) == 1
+    assert workers_for(3, "cuda", 10**9, 100) == 3
+
+
 def test_two_runs_at_once_are_told_apart(tiny_lab: Path, tmp_path: Path) -> None:
     plan = read_plan(case_with(tiny_lab, tmp_path, "last-block"))
     out = tmp_path / "run"

@@ -121,6 +121,10 @@ def test_the_command_line(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr()
     assert "Left out:" in told.err and "1 differ, 1 without a number" in told.out
     assert call("show", out) == 0 and call("show", out, "--json") == 0 and call("check", out) == 1
+    page, bundle = str(tmp_path / "report.html"), str(tmp_path / "bundle.zip")
+    assert call("export", out, "--to", page) == 0 and call("export", out, "--to", bundle) == 0
+    assert call("verify", bundle) == 0
+    assert "OpenUnlearning: Exact memorization" in Path(page).read_text(encoding="utf-8")
     capsys.readouterr()
     assert call("import", str(tree), "--out", out) == 2
     assert call("import", str(tmp_path / "nowhere"), "--out", str(tmp_path / "b")) == 2
