@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit.errors import ResultsError
 from audit.interop.cards import AUC_MUSE, direction
-from audit.interop.result import Metric, entities_of, mean_of, metric, per_item, row, sample_of, texts
+from audit.interop.result import Metric, entities_of, mean_of, metric, per_item, row, sample_of
 from audit.interop.values import Values, by_index, number, together, what_is
 from audit.metrics import auc as areas
 from audit.metrics import tofu
@@ -74,7 +73,7 @@ def recompute(one: Evaluation, name: str, id: str, reference: Evaluation | None)
     if one.index(name) is None:
         return metric(id, [row(name, direction(id), stated, None, [*notes, "The file holds no per-item values."])])
     found, gaps = score(one, name)
-    return metric(id, [row(name, direction(id), stated, found, [*notes, gaps])], found, _split(name))
+    return metric(id, [row(name, direction(id), stated, found, [*notes, gaps])], found, split_of(name))
 
 
 def _notes(one: Evaluation, name: str) -> list[str]:
@@ -87,20 +86,20 @@ def _notes(one: Evaluation, name: str) -> list[str]:
     return notes
 
 
-def _split(name: str) -> str:
+def split_of(name: str) -> str:
     return SPLITS.get(name.split("_")[0], "forget")
 
 
-def _block(one: Evaluation, name: str, count: int) -> int:
+def block_of(one: Evaluation, name: str, count: int) -> int:
     """Items per author: TOFU's own sets come in blocks of 20; real authors, world facts and MUSE do not."""
-    tofu_sets = _split(name) in ("forget", "retain") and not any("mem_ROUGE" in key for key in one.data)
+    tofu_sets = split_of(name) in ("forget", "retain") and not any("mem_ROUGE" in key for key in one.data)
     return AUTHOR if tofu_sets and count % AUTHOR == 0 else 0
 
 
 def score(one: Evaluation, name: str) -> tuple[Sample | None, str]:
     """The mean of a metric over its items, and what is missing."""
     values, scores = item_scores(one, name)
-    return sample_of(values, scores, _split(name), _block(one, name, _count(one, name))), values.gaps
+    return sample_of(values, scores, split_of(name), block_of(one, name, _count(one, name))), values.gaps
 
 
 def _count(one: Evaluation, name: str) -> int:
@@ -122,11 +121,11 @@ def item_scores(one: Evaluation, name: str) -> tuple[Values, np.ndarray[Any, np.
             (p, others), gaps = together(_read(one, f"{base}_Prob", "prob"), _read(one, f"{base}_PERT_Prob", "prob"))
             scores = tofu.normalised_probability(p.means, others.sums[:, None]) if p.keys else p.means
             return Values(p.keys, p.lists, gaps), scores
-    values = _read(one, name, _field(one, name))
+    values = _read(one, name, field_of(one, name))
     return values, values.means
 
 
-def _field(one: Evaluation, name: str) -> str:
+def field_of(one: Evaluation, name: str) -> str:
     block = one.index(name)
     first: Any = next(iter(block.values() if isinstance(block, Mapping) else block), {})
     if name.endswith("ROUGE"):
@@ -150,22 +149,6 @@ def truth_ratios(one: Evaluation, name: str) -> tuple[Values, np.ndarray[Any, np
     return values, values.means
 
 
-def same_items(one: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations answered the same forget items: as many, with the same right answers."""
-    mine, theirs = one.index("forget_Q_A_ROUGE"), other.index("forget_Q_A_ROUGE")
-    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-        truth = [{k: v.get("ground_truth") for k, v in x.items() if isinstance(v, Mapping)} for x in (mine, theirs)]
-        return truth[0] == truth[1]
-    for name in ("forget_truth_ratio", "mia_min_k"):
-        if one.index(name) is not None and other.index(name) is not None:
-            return set(one.index(name)) == set(other.index(name))
-    # Two summaries: only the names can tell, `retain90` is the reference of `forget10`, `News_retrain` of News.
-    if one.model.benchmark == other.model.benchmark == "muse":
-        return one.model.split == other.model.split
-    wanted = {"retain90": "forget10", "retain95": "forget05", "retain99": "forget01"}.get(other.model.method)
-    return wanted is not None and wanted in (one.model.split, one.name.rsplit("_", 1)[-1])
-
-
 def _forget_quality(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
     stated, notes = one.in_file("forget_quality"), []
     if one.block("forget_quality") is not None or "forget_quality" in one.summary:
@@ -181,7 +164,7 @@ def _forget_quality(one: Evaluation, id: str, reference: Evaluation | None) -> M
     tolerance = 1e-4 * abs(stated) if stated is not None else 0.0
     line = row("forget_quality", direction(id), stated, test.p_value, notes, tolerance)
     distance = row("ks_statistic", "0: like a model that never saw the forget set", None, test.statistic)
-    items, entities = entities_of(mine.keys, "forget", _block(one, "forget_truth_ratio", len(ratios)))
+    items, entities = entities_of(mine.keys, "forget", block_of(one, "forget_truth_ratio", len(ratios)))
     return metric(id, [line, distance], test.p_value, items=per_item(mean_of(ratios, items, entities), "forget"))
 
 
@@ -227,7 +210,7 @@ def area(one: Evaluation, name: str) -> tuple[Sample, str] | None:
     weights: list[Any] = []
     entities = []
     for values, split in ((forget, "forget"), (holdout, "holdout")):
-        _, names = entities_of(values.keys, split, _block(one, "forget_", len(values.keys)))
+        _, names = entities_of(values.keys, split, block_of(one, "forget_", len(values.keys)))
         drawn, index = entity_weights(names)
         weights.append(drawn[:, index])
         entities.append(len(set(names)))
@@ -263,7 +246,7 @@ def _membership(one: Evaluation, name: str, id: str) -> Metric:
 def _scores(one: Evaluation, name: str) -> Sample | None:
     inner = (one.block(name) or {}).get("forget")
     values = by_index(items_of(inner), "score", f"{one.where}, {name}/forget")
-    return sample_of(values, values.means, "forget", _block(one, "forget_", len(values.keys)))
+    return sample_of(values, values.means, "forget", block_of(one, "forget_", len(values.keys)))
 
 
 def _privleak(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
@@ -291,35 +274,7 @@ def _privleak_draws(draws: Any, null: float) -> Any:
     return 100 * (null - draws) / (1 - null + areas.EPSILON)
 
 
-def generations(one: Evaluation, id: str) -> Metric | None:
-    """The answers that the file stores, of all sets."""
-    lines: list[tuple[Any, ...]] = []
-    for name in one.data:
-        index = one.index(name)
-        if not name.endswith("ROUGE") or not isinstance(index, Mapping):
-            continue
-        field = _field(one, name)
-        keys = sorted(index, key=lambda key: (not key.isdigit(), int(key) if key.isdigit() else 0, key))
-        items, entities = entities_of(keys, _split(name), _block(one, name, len(keys)))
-        for key, item, entity in zip(keys, items, entities, strict=True):
-            entry = index[key]
-            if not isinstance(entry, Mapping) or "generation" not in entry:
-                continue
-            told = [str(entry.get(part, "")) for part in ("input", "ground_truth", "generation")]
-            value = number(entry.get(field))
-            lines.append((item, entity, "candidate", _split(name), question(told[0]), *told[1:],
-                          float("nan") if value is None else value))  # fmt: skip
-    return texts(id, lines) if lines else None
-
-
 def question(prompt: str) -> str:
     """The question within a chat template that was written out as text."""
     match = re.search(r"(?:^|[.\n])user\n\n(.*?)\s*(?:assistant\s*)?$", prompt, re.S)
     return (match[1] if match else prompt).strip()
-
-
-def check(one: Evaluation) -> None:
-    """Raise ResultsError for an EVAL file whose entries are no metrics at all."""
-    bad = next((key for key, value in one.data.items() if not isinstance(value, Mapping)), None)
-    if bad is not None:
-        raise ResultsError(f"{one.where}: {bad} is {what_is(one.data[bad])}; expected a metric with agg_value.")

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit.errors import ResultsError
 from audit.interop import _open_unlearning as parts
 from audit.interop import lm_eval
 from audit.interop.cards import direction
 from audit.interop.document import Document
 from audit.interop.names import ModelName, named_by, parse
-from audit.interop.result import Metric, Result, only_in_file
+from audit.interop.result import Metric, Result, entities_of, only_in_file, texts
 from audit.interop.values import number, what_is
 
 TOOL = "open_unlearning"
@@ -89,7 +90,7 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
     """One result for each model's evaluation; the retain models among them serve as references."""
     evaluations, results = _gather(documents), []
     for one in evaluations:
-        parts.check(one)
+        check(one)
         if one.kind.startswith("lm"):
             metrics = _tasks(one)
         else:
@@ -126,7 +127,7 @@ def _benchmark(data: Mapping[str, Any]) -> str:
 def reference_for(one: Evaluation, others: Sequence[Evaluation]) -> Evaluation | None:
     """The results of a model that never saw the forget set, on the same items: one that was given, else one whose
     name says so and whose model is the same."""
-    able = [other for other in others if other is not one and parts.same_items(one, other)]
+    able = [other for other in others if other is not one and same_items(one, other)]
     given = [other for other in able if other.reference]
     named = [o for o in able if o.model.role == "reference" and o.model.model.lower() == one.model.model.lower()]
     return next(iter(given + named), None)
@@ -143,7 +144,7 @@ def _metrics(one: Evaluation, reference: Evaluation | None) -> list[Metric]:
             made.append(parts.recompute(one, name, id, reference))
     if "forget_quality" not in names and one.index("forget_truth_ratio") is not None:
         made.append(parts.recompute(one, "forget_quality", f"{TOOL}.forget_quality", reference))
-    said = parts.generations(one, f"{TOOL}.generations")
+    said = generations(one, f"{TOOL}.generations")
     return [*made, said] if said else made
 
 
@@ -161,3 +162,47 @@ def _tasks(one: Evaluation) -> list[Metric]:
     groups = {group: list(tasks) for group, tasks in one.data.items()}
     stated = {tuple(key.split("/", 1)): number(value) for key, value in one.summary.items()}
     return lm_eval.metrics_of(TOOL, samples, groups, stated, one.where)  # type: ignore[arg-type]
+
+
+def same_items(one: Evaluation, other: Evaluation) -> bool:
+    """Whether two evaluations answered the same forget items: as many, with the same right answers."""
+    mine, theirs = one.index("forget_Q_A_ROUGE"), other.index("forget_Q_A_ROUGE")
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        truth = [{k: v.get("ground_truth") for k, v in x.items() if isinstance(v, Mapping)} for x in (mine, theirs)]
+        return truth[0] == truth[1]
+    for name in ("forget_truth_ratio", "mia_min_k"):
+        if one.index(name) is not None and other.index(name) is not None:
+            return set(one.index(name)) == set(other.index(name))
+    # Two summaries: only the names can tell, `retain90` is the reference of `forget10`, `News_retrain` of News.
+    if one.model.benchmark == other.model.benchmark == "muse":
+        return one.model.split == other.model.split
+    wanted = {"retain90": "forget10", "retain95": "forget05", "retain99": "forget01"}.get(other.model.method)
+    return wanted is not None and wanted in (one.model.split, one.name.rsplit("_", 1)[-1])
+
+
+def generations(one: Evaluation, id: str) -> Metric | None:
+    """The answers that the file stores, of all sets."""
+    lines: list[tuple[Any, ...]] = []
+    for name in one.data:
+        index = one.index(name)
+        if not name.endswith("ROUGE") or not isinstance(index, Mapping):
+            continue
+        field = parts.field_of(one, name)
+        keys = sorted(index, key=lambda key: (not key.isdigit(), int(key) if key.isdigit() else 0, key))
+        items, entities = entities_of(keys, parts.split_of(name), parts.block_of(one, name, len(keys)))
+        for key, item, entity in zip(keys, items, entities, strict=True):
+            entry = index[key]
+            if not isinstance(entry, Mapping) or "generation" not in entry:
+                continue
+            told = [str(entry.get(part, "")) for part in ("input", "ground_truth", "generation")]
+            value = number(entry.get(field))
+            lines.append((item, entity, "candidate", parts.split_of(name), parts.question(told[0]), *told[1:],
+                          float("nan") if value is None else value))  # fmt: skip
+    return texts(id, lines) if lines else None
+
+
+def check(one: Evaluation) -> None:
+    """Raise ResultsError for an EVAL file whose entries are no metrics at all."""
+    bad = next((key for key, value in one.data.items() if not isinstance(value, Mapping)), None)
+    if bad is not None:
+        raise ResultsError(f"{one.where}: {bad} is {what_is(one.data[bad])}; expected a metric with agg_value.")
