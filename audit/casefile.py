@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit._casepaths import below, place
-from audit.catalogue import CATALOGUE, evidence_class, files_of, make
+from audit.catalogue import CATALOGUE, check_id, evidence_class, files_of, make
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
 from audit.dictionaries.place import block_of, block_of_folder
@@ -272,7 +272,7 @@ def _only(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not values or not all(isinstance(id, str) for id in values):
         raise CaseError(f'"evidence.only" is {values!r:.60}; expected a list of ids such as ["behaviour.recall"].')
     for id in values:
-        evidence_class(id)
+        check_id(id)
     return tuple(dict.fromkeys(values))
 
 

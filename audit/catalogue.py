@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from audit.errors import CaseError, suggest
+from audit.interop.cards import card
 from audit.types import Evidence
 
 CATALOGUE: dict[str, str] = {
@@ -59,10 +60,24 @@ CATALOGUE: dict[str, str] = {
 }
 
 
-def evidence_class(id: str) -> type[Evidence]:
-    """The class of an evidence; raises CaseError with a suggestion for an unknown id."""
+def check_id(id: str) -> None:
+    """Raise CaseError, with a suggestion, for an id that is not in the catalogue: it cannot be measured here."""
     if id not in CATALOGUE:
-        raise CaseError(f'Unknown evidence "{id}".{suggest(id, CATALOGUE)}')
+        what = "can only be imported" if card(id) else "Unknown evidence"
+        sentence = f'"{id}" {what}.' if card(id) else f'{what} "{id}".'
+        raise CaseError(f"{sentence}{suggest(id, CATALOGUE)}")
+
+
+def evidence_class(id: str) -> type[Evidence]:
+    """The class of an evidence, or the card that stands for it where another tool measured the metric.
+
+    Both have title, question, blind_to, formula, source, place, row and chart, so that whatever shows a finding asks
+    here; only a class can measure. Raises CaseError with a suggestion for an unknown id.
+    """
+    imported = None if id in CATALOGUE else card(id)
+    if imported is not None:
+        return cast("type[Evidence]", imported)
+    check_id(id)
     module = importlib.import_module(f"audit.evidence.{id}")
     return cast("type[Evidence]", getattr(module, CATALOGUE[id]))
 
@@ -81,6 +96,7 @@ def files_of(evidence: Evidence | type[Evidence]) -> tuple[str, ...]:
 
 def make(id: str, settings: Mapping[str, Any] | None = None) -> Evidence:
     """An evidence with its settings; raises CaseError for a setting it does not have or of another type."""
+    check_id(id)
     cls = evidence_class(id)
     fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
     values: dict[str, Any] = {}

@@ -136,6 +136,32 @@ def lab(
     terminal.say(f"Built. Audit it with: python -m audit run {case}")
 
 
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Results files of other tools, or folders.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/imported-<name>.")] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Results of a model that never saw the forget set, for scores that compare; may be repeated."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the run; default: made from the paths.")] = "",
+) -> None:
+    """Read results of other tools into a run: what they say, and the same recomputed from their items."""
+    from audit.interop.importer import import_results, in_words
+    from audit.views.intake import folder_for
+
+    first = paths[0].resolve()
+    folder = out or folder_for(f"imported-{first.name if first.is_dir() else first.stem}", Path("runs"))
+    run, found = import_results(paths, folder, reference or (), name)
+    for sentence in found.left_out.values():
+        terminal.complain(f"Left out: {sentence}")
+    for line in in_words(run):
+        terminal.say(line)
+    terminal.say(f"Run folder: {folder}")
+
+
 @app.command()
 def methods() -> None:
     """List every evidence: what it asks, and what it cannot see."""

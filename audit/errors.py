@@ -7,6 +7,7 @@
     ├── CaptureError         a forward pass that did not collect what it should
     ├── StoreError           a run folder that cannot be read or written
     ├── PolicyError          a policy file
+    ├── ResultsError         another tool's results file
     ├── MissingDependency    an optional library is not installed
     ├── Cancelled            the user asked the run to stop
     └── Unanswered           an evidence has no number, and that is an answer
@@ -49,6 +50,10 @@ class StoreError(AuditError):
 
 class PolicyError(AuditError):
     """A policy file is wrong."""
+
+
+class ResultsError(AuditError):
+    """Another tool's results file cannot be read, or contradicts itself; names file and place."""
 
 
 class MissingDependency(AuditError):

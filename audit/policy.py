@@ -202,6 +202,9 @@ def _utility(policy: Policy, measured: Mapping[str, Residual | None]) -> Utility
     return Utility.UNKNOWN
 
 
+NOT_MEASURED = "Imported results, not measured here: they have no control of this audit, so no verdict follows."
+
+
 def _sentence(
     policy: Policy, verdict: Verdict, why: Sequence[str], missing: Sequence[str], by_id: Mapping[str, Finding]
 ) -> str:
@@ -219,6 +222,8 @@ def _sentence(
         return f"It hides it: {lead(why[0])}{more}."
     if verdict is Verdict.NO_TRACE:
         return f"No trace found by this audit in {len(why)} measurements; see what they are blind to."
+    if by_id and all(finding.provenance.get("imported") for finding in by_id.values()):
+        return NOT_MEASURED
     if missing:
         families = [place for place in KNOWLEDGE if set(missing) & set(policy.rules[place].evidence)]
         return f"Not enough could be measured: too few numbers for what is {', '.join(families)}."

@@ -64,6 +64,16 @@ class Run:
         return list(self.plan["evidence"])
 
     @property
+    def known_ids(self) -> list[str]:
+        """Every id that a finding of this run can have: the catalogue, then what was imported."""
+        return [*CATALOGUE, *(id for id in self.ids if id not in CATALOGUE)]
+
+    @property
+    def imported(self) -> bool:
+        """Whether the findings are another tool's, and none was measured here."""
+        return "imported" in self.plan
+
+    @property
     def complete(self) -> bool:
         """Whether the run was finished: the manifest is written last."""
         return (self.path / "manifest.json").exists()
@@ -80,10 +90,10 @@ class Run:
         return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
 
     def findings(self, candidate: str) -> list[Finding]:
-        """What is known of a candidate, in the order of the catalogue."""
+        """What is known of a candidate, in the order of the catalogue; what was imported last."""
         if candidate not in self.candidates:
             raise StoreError(f'{self.path} has no candidate "{candidate}". Known: {", ".join(self.candidates)}.')
-        found = (self.finding(candidate, id) for id in CATALOGUE)
+        found = (self.finding(candidate, id) for id in self.known_ids)
         return [finding for finding in found if finding is not None]
 
     def key(self, candidate: str, id: str) -> str | None:
@@ -213,7 +223,10 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
 
 def _finding(data: Mapping[str, Any], table: pd.DataFrame, items: pd.DataFrame) -> Finding:
     def estimate(name: str) -> Estimate | None:
-        return Estimate(**data[name]) if data[name] else None
+        if not data[name]:
+            return None
+        null = data[name]["null"]
+        return Estimate(**{**data[name], "null": math.nan if null is None else null})
 
     residual = data["residual"]
     chart: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["chart"].items()}

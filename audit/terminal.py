@@ -115,7 +115,11 @@ def _row(finding: Finding) -> list[str]:
         number(candidate.value if candidate else None),
         f"{number(candidate.null)} ({finding.null})" if candidate else "",
         str(candidate.n) if candidate else "",
-        finding.reason if finding.status is not Status.MEASURED else "",
+        finding.note
+        if finding.status is Status.IMPORTED
+        else finding.reason
+        if finding.status is not Status.MEASURED
+        else "",
     ]
 
 

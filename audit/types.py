@@ -47,6 +47,8 @@ class Status(StrEnum):
     NOT_IDENTIFIABLE = "not_identifiable"
     SKIPPED = "skipped"
     FAILED = "failed"
+    IMPORTED = "imported"
+    """Another tool's number: it has no control of ours, and no verdict counts it."""
 
 
 class Verdict(StrEnum):

@@ -7,7 +7,7 @@ import streamlit as st
 from audit.figures.ladder import ladder_html
 from audit.figures.panels import panels
 from audit.types import Verdict
-from audit.views import items, overview
+from audit.views import imported, items, overview
 from audit.views.ladder import LadderRow, blind_spots, headline, ladder
 from audit.views.tables import unanswered
 from pages.shared import show
@@ -41,6 +41,26 @@ def draw_gaps(view: View, rows: list[LadderRow]) -> None:
         with st.grid(3, min_column_width=280):
             for title, sentence in blind_spots(view.findings, view.policy):
                 st.caption(f"**{title}.** {sentence}")
+
+
+@st.fragment
+def draw_imported(view: View) -> None:
+    """Numbers of other tools: what the files say, the same recomputed, and where the two part."""
+    st.subheader("What do the imported results say?")
+    st.text(imported.in_a_sentence(view.chosen))
+    table = imported.scoreboard(view.chosen)
+    differ = imported.differing(table)
+    if len(differ) and st.toggle(f"Only the {len(differ)} that differ", key="imported-differ"):
+        table = differ
+    show.frame(table, "imported", imported.MEANING, "Imported numbers, as filed and recomputed")
+    rows = table.to_json(orient="records", force_ascii=False)
+    for label, text, mime in (("CSV", table.to_csv(index=False), "text/csv"), ("JSON", rows, "application/json")):
+        st.download_button(
+            f"Download as {label}", text, file_name=f"imported.{label.lower()}", mime=mime, key=f"imported-{label}",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+    with st.expander("Where these results come from", icon=":material/folder_open:"):
+        show.frame(imported.sources(view.run), "imported-sources", {}, "Imported files with their digests")
 
 
 @st.fragment
@@ -126,5 +146,8 @@ def draw_card(view: View, item: str) -> None:
 view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.")
 rows = draw_ladder(view)
 draw_gaps(view, rows)
-draw_panels(view)
+if view.run.imported:
+    draw_imported(view)
+else:
+    draw_panels(view)
 draw_items(view)

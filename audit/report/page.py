@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from audit.catalogue import CATALOGUE, evidence_class
+from audit.catalogue import evidence_class
 from audit.figures.forest import forest
 from audit.figures.ladder import ladder_html
 from audit.figures.style import CONFIG, looks
@@ -44,7 +44,7 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
 
     findings: Findings = {name: {f.id: f for f in run.findings(name)} for name in run.candidates}
     rows, seen = ladder(findings, policy), looks(run.candidates)
-    asked = [id for id in CATALOGUE if any(id in found for found in findings.values())]
+    asked = [id for id in run.known_ids if any(id in found for found in findings.values())]
     shown = telling(rows)
     # Everything that is put into the page is escaped but what is marked as safe: our own table, script and figures.
     environment = Environment(
@@ -129,8 +129,8 @@ def _own_chart(id: str, table: pd.DataFrame, shown: list[str], seen: Mapping[str
     chart = evidence_class(id).chart
     if "attribute" in table and (table["attribute"] == ALL).any():
         table = table[table["attribute"] == ALL]  # all attributes together; each of them is in the table
-    if table.empty:
-        return None
+    if table.empty or not {chart.x, chart.y} <= set(table.columns) or table[chart.y].isna().all():
+        return None  # nothing to draw: no rows, texts of another tool, or numbers that it keeps to itself
     if id == "drift.map":
         method = next(iter(drift.methods(table)))
         points, _ = drift.points(table, method, drift.layers(table, method)[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,12 @@ FACTS = ["item", "entity", "attribute", "prompt", "answer"]
 SOURCES = ("behaviour.recall", "drift.map", "utility.retain")
 """Evidence whose tables hold the texts of items."""
 SAID = "what it says"
+
+
+def _with_texts(findings: Mapping[str, Mapping[str, Finding]], own: Sequence[str]) -> list[str]:
+    """Evidence whose tables hold texts, and the texts that another tool stored."""
+    stored = (id for found in findings.values() for id in found if id.endswith(".generations"))
+    return list(dict.fromkeys([*own, *stored]))
 
 
 def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = None) -> pd.DataFrame:
@@ -37,7 +43,7 @@ def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = Non
 
 def facts(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") -> pd.DataFrame:
     """The texts of the items of a split, columns FACTS, in corpus order; empty when no table holds them."""
-    for id in SOURCES:
+    for id in _with_texts(findings, SOURCES):
         table = together({name: found.get(id) for name, found in findings.items()})
         if {"item", "prompt", "answer", "split"} <= set(table.columns):
             table = table[table["split"] == split].drop_duplicates("item")
@@ -48,7 +54,8 @@ def facts(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") 
 
 def said(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     """What every subject says to every item: item, subject, said."""
-    tables = [together({n: f.get(id) for n, f in findings.items()}) for id in ("behaviour.recall", "utility.retain")]
+    ids = _with_texts(findings, ("behaviour.recall", "utility.retain"))
+    tables = [together({n: f.get(id) for n, f in findings.items()}) for id in ids]
     frames = [t[["item", "subject", "said"]] for t in tables if {"item", "subject", "said"} <= set(t.columns)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["item", "subject", "said"])
 

@@ -49,7 +49,7 @@ def _row(name: str, found: Sequence[Finding], policy: Policy) -> LadderRow:
         title = evidence_class(rung.id).title if rung.id else ""
         limit = policy.rules[place].limit
         steps.append(Step(place, rung.state, RUNGS[place][rung.state], rung.residual, title, limit))
-    gaps = sum(finding.status is not Status.MEASURED for finding in found)
+    gaps = sum(finding.status not in (Status.MEASURED, Status.IMPORTED) for finding in found)
     return LadderRow(name, judgement, tuple(steps), gaps)
 
 

@@ -11,7 +11,7 @@ from audit.catalogue import evidence_class
 from audit.figures.style import ORIGINAL, REFERENCE, SECOND
 from audit.policy import Policy
 from audit.types import Finding, Place, Status
-from audit.views.words import STATUSES, limit_of, state_of
+from audit.views.words import IMPORTED, STATUSES, limit_of, state_of
 
 NAMED = ("subject", "against")
 CONTROLS = (ORIGINAL, REFERENCE, SECOND)
@@ -76,7 +76,8 @@ def residuals(
             if finding is None:
                 rows.append((*head, None, None, None, "not measured", "not yet" if running else "not in this run"))
             elif finding.residual is None:
-                rows.append((*head, None, None, None, STATUSES[finding.status], finding.reason))
+                reason = finding.reason or (IMPORTED if finding.status is Status.IMPORTED else "")
+                rows.append((*head, None, None, None, STATUSES[finding.status], reason))
             else:
                 residual = finding.residual
                 state = "described" if limit is None else state_of(residual, limit)
@@ -91,7 +92,7 @@ def unanswered(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
         (name, evidence_class(id).title, STATUSES[finding.status], finding.reason)
         for name, found in findings.items()
         for id, finding in found.items()
-        if finding.status is not Status.MEASURED
+        if finding.status not in (Status.MEASURED, Status.IMPORTED)
     ]
     return pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"])
 

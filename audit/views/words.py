@@ -22,6 +22,7 @@ STATUSES = {
     Status.NOT_IDENTIFIABLE: "not identifiable",
     Status.SKIPPED: "skipped",
     Status.FAILED: "failed",
+    Status.IMPORTED: "imported",
 }
 PLACES: dict[Place, str] = {
     "said": "Said",
@@ -49,6 +50,9 @@ NULLS = {
 }
 
 
+IMPORTED = "Imported from another tool, without a control of this audit. No verdict rests on it."
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one finding says about one candidate: a state (a key of MARKS), one sentence, and how far it reaches."""
@@ -64,6 +68,8 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     """One sentence that answers the evidence's question for a candidate; a missing number is said to be missing."""
     if finding is None:
         return Answer(name, "none", f"{name}: not measured{' yet' if running else ' in this run'}.")
+    if finding.status is Status.IMPORTED:
+        return Answer(name, "described", f"{name}: {finding.note}", IMPORTED)
     if finding.status is not Status.MEASURED or finding.residual is None:
         reason = finding.reason or "No reason was stored."
         return Answer(name, "none", f"{name}: no number ({STATUSES[finding.status]}). {reason}")

@@ -11,7 +11,6 @@ from pathlib import Path
 import streamlit as st
 
 from audit import jobs
-from audit.catalogue import CATALOGUE
 from audit.errors import AuditError, StoreError
 from audit.figures.style import Look
 from audit.policy import Policy, load_policy
@@ -75,9 +74,9 @@ class View:
 
     @property
     def ids(self) -> list[str]:
-        """The evidence that was asked for or is there, in the order of the catalogue."""
+        """The evidence that was asked for or is there, in the order of the catalogue; what was imported last."""
         there = {id for found in self.findings.values() for id in found}
-        return [id for id in CATALOGUE if id in self.run.ids or id in there]
+        return [id for id in self.run.known_ids if id in self.run.ids or id in there]
 
     @property
     def chosen(self) -> dict[str, dict[str, Finding]]:
@@ -144,7 +143,7 @@ def _load(id: str, info: RunInfo) -> View:
     findings: dict[str, dict[str, Finding]] = {name: {} for name in names}
     damaged = []
     for name in names:
-        for evidence in CATALOGUE:
+        for evidence in run.known_ids:
             try:
                 finding = _finding(str(info.path), name, evidence, _stamp(info.path, name, evidence))
             except StoreError as error:

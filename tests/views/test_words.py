@@ -81,7 +81,7 @@ def test_utility_is_about_keeping() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [s for s in Status if s is not Status.MEASURED])
+@pytest.mark.parametrize("status", [s for s in Status if s not in (Status.MEASURED, Status.IMPORTED)])
 def test_every_status_is_said_with_its_reason(status: Status) -> None:
     found = said(finding(None, status=status, reason="Because."))
     assert found.state == "none"
@@ -106,3 +106,9 @@ def test_limits_are_those_of_the_policy() -> None:
 
 def test_no_residual_is_no_number() -> None:
     assert residual_words(None) == "no number"
+
+
+def test_an_imported_number_is_described_and_carries_no_verdict() -> None:
+    found = said(finding(None, status=Status.IMPORTED))
+    assert found.state == "described"
+    assert "another tool" in found.scope and "No verdict rests on it" in found.scope
