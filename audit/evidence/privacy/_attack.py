@@ -127,9 +127,9 @@ def roc_rows(found: Mapping[Role, tuple[Scores, Scores]], areas: Mapping[Role, S
         known = whole_answers(len(others.items))
         points = np.full((3, len(GRID)), np.nan)
         points[:, known] = curve(members, others, GRID[known], seed)
-        area_ = areas[role].estimate(CHANCE)
+        own = areas[role].estimate(CHANCE)
         muse = membership_auc(-members.values[0], -others.values[0]).muse
-        line = area_.value, area_.low, area_.high, muse, detectability(area_.value)
+        line = own.value, own.low, own.high, muse, detectability(own.value)
         for rate, said, point in zip(GRID.tolist(), known, points.T.tolist(), strict=True):
             hit, low, high = point if said else (None, None, None)
             rows.append(Row(rate, role, hit, low, high, rate, *line, len(members.items), len(others.items)))
@@ -148,18 +148,26 @@ def detectability(auc: float) -> float:
 
 def in_words(bench: Bench, what: str, panel: Panel, pair: tuple[Scores, Scores]) -> str:
     """What the attack finds in candidate, original and null, and in which direction."""
-    name, unseen = bench.case.candidate.name, len(pair[1].items)
+    name = bench.case.candidate.name
     control = f", {panel.null_candidate.value:.0%} in the reference" if panel.null == "reference" else ""
-    rate = min(rate for rate in (*LOW, 1.0) if rate * unseen >= 1 - ROUNDING)
-    hit = tpr_at_fpr(-pair[0].values[0], -pair[1].values[0], rate)
-    fewer = " and ".join(_percent(r) for r in LOW if r < rate)
     text = (
         f"Of a forgotten and an unseen answer, {what} picks the forgotten one in {panel.candidate.value:.0%} of pairs "
-        f"in {name}, {panel.original.value:.0%} in the original{control}; a guess gets 50%. At {_percent(rate)} false "
-        f"alarms it finds {hit:.0%} of the forgotten answers"
+        f"in {name}, {panel.original.value:.0%} in the original{control}; a guess gets 50%."
     )
-    text += f" ({unseen} unseen answers are too few for {fewer})." if fewer else "."
-    return text + over_unlearned(panel)
+    return f"{text} {low_rate(*pair)}{over_unlearned(panel)}"
+
+
+def low_rate(members: Scores, others: Scores) -> str:
+    """What is found at the lowest rate of LOW that the unseen answers can tell, and which they cannot."""
+    unseen = len(others.items)
+    fewer = [rate for rate in LOW if rate * unseen < 1 - ROUNDING]
+    few = f"{unseen} unseen answers are too few for {' and '.join(map(_percent, fewer))}"
+    if len(fewer) == len(LOW):
+        return f"{few} false alarms."
+    rate = LOW[len(fewer)]
+    hit = tpr_at_fpr(-members.values[0], -others.values[0], rate)
+    said = f"At {_percent(rate)} false alarms it finds {hit:.0%} of the forgotten answers"
+    return f"{said} ({few})." if fewer else f"{said}."
 
 
 def _percent(rate: float) -> str:
