@@ -35,8 +35,9 @@ class GradNorm:
     title: ClassVar[str] = "Membership by gradient norm"
     question: ClassVar[str] = "Do forgotten answers pull on the weights less than answers that were never seen?"
     blind_to: ClassVar[str] = (
-        "Knowledge that leaves the loss of the answer's own words unchanged, and answers beyond the chosen number. A "
-        "model that was pushed away from the answers pulls harder on them: that shows as a residual far below 0."
+        "Knowledge that leaves the loss of the answer's own words unchanged, and answers beyond the chosen number. The "
+        "norms depend on the seed of training too: AUCs of models that never knew lay 0.08 apart where the interval "
+        "over entities let expect 0.065, so a residual just above 0 is no finding. One far below 0 is no clean result."
     )
     formula: ClassVar[str] = (
         "AUC of -mean over parameter tensors of the p-norm of d(mean loss of the answer's tokens) / d(tensor)"
