@@ -47,7 +47,7 @@ class Draft:
 CHOICES = {"all": "everything", "verdict": "what the verdict rests on"}
 FAMILIES = {
     "behaviour": "What it says", "utility": "What was to be kept", "drift": "Drift", "probes": "Probes",
-    "sae": "SAE features", "attacks": "Attacks", "concepts": "Concept vectors and weights",
+    "sae": "SAE features", "privacy": "Privacy", "attacks": "Attacks", "concepts": "Concept vectors and weights",
 }  # fmt: skip
 
 

@@ -113,6 +113,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "probes.few_shot": {"episodes": 5},
     "probes.subspace": {"nulls": 3},
     "probes.transfer": {"nulls": 3},
+    "privacy.gradnorm": {"items": 20},
     **{id: SMALL for id in CATALOGUE if id.startswith("sae.")},
 }
 

@@ -1,0 +1,1 @@
+"""Whether an attacker can tell that the forgotten answers were once trained on."""
