@@ -1,0 +1,1 @@
+"""Published formulas, as plain functions of arrays."""
