@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from audit import __version__
 from audit.bench import Bench
 from audit.cache import Cache
-from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
+from audit.catalogue import CATALOGUE, by_default, evidence_class, make, settings_of
 from audit.collect import collect, without_number
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_folder
@@ -86,7 +86,7 @@ def run_audit(
 
 def chosen_ids(plan: AuditPlan, only: Sequence[str] | None) -> list[str]:
     """The evidence to collect, in the order of the catalogue; CaseError with a suggestion for an unknown id."""
-    wanted = list(only or plan.only or CATALOGUE)
+    wanted = list(only or plan.only or by_default())
     for id in wanted:
         evidence_class(id)
     return [id for id in CATALOGUE if id in wanted]
