@@ -59,6 +59,12 @@ CATALOGUE: dict[str, str] = {
     "attacks.relearn": "Relearn",
     "attacks.quantization": "Quantization",
     "attacks.head_projection": "HeadProjection",
+    "attacks.sampling": "Sampling",
+    "attacks.prefix": "Prefix",
+    "attacks.prompts": "Prompts",
+    "attacks.in_context": "InContext",
+    "attacks.soft_prompt": "SoftPrompt",
+    "attacks.gcg": "GCG",
     "concepts.weight_delta": "WeightDelta",
     "concepts.value_vectors": "ValueVectors",
     "concepts.transplant": "Transplant",
@@ -87,6 +93,11 @@ def evidence_class(id: str) -> type[Evidence]:
     check_id(id)
     module = importlib.import_module(f"audit.evidence.{id}")
     return cast("type[Evidence]", getattr(module, CATALOGUE[id]))
+
+
+def by_default() -> list[str]:
+    """What an audit measures unless told otherwise: all but the evidence that is marked `optional`, for it is long."""
+    return [id for id in CATALOGUE if not getattr(evidence_class(id), "optional", False)]
 
 
 def settings_of(evidence: Evidence | type[Evidence]) -> dict[str, Any]:

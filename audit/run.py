@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
-from audit.catalogue import CATALOGUE, check_id, files_of, make, settings_of
+from audit.catalogue import CATALOGUE, by_default, check_id, files_of, make, settings_of
 from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_file, digest_of_folder
@@ -90,7 +90,7 @@ def run_audit(
 
 def chosen_ids(plan: AuditPlan, only: Sequence[str] | None) -> list[str]:
     """The evidence to collect, in the order of the catalogue; CaseError with a suggestion for an unknown id."""
-    wanted = list(only or plan.only or CATALOGUE)
+    wanted = list(only or plan.only or by_default())
     for id in wanted:
         check_id(id)
     return [id for id in CATALOGUE if id in wanted]

@@ -10,7 +10,7 @@ import streamlit as st
 from audit import jobs
 from audit._casepaths import below
 from audit.casefile import AuditPlan, read_plan, write_plan
-from audit.catalogue import CATALOGUE, evidence_class
+from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
 from audit.progress import Progress
 from audit.views import imported, intake, progress
@@ -164,7 +164,7 @@ def draw_evidence() -> tuple[tuple[str, ...], dict[str, dict[str, object]], list
     settings, wrong = form.evidence_form(ids)
     if not ids:
         wrong.append("No evidence is chosen; choose at least one.")
-    return (() if len(ids) == len(CATALOGUE) else tuple(ids)), settings, wrong
+    return (() if ids == by_default() else tuple(ids)), settings, wrong
 
 
 @st.cache_data(max_entries=20, show_spinner="Reading the models' files and timing this machine…")

@@ -1,19 +1,39 @@
-"""Greedy answers in batches."""
+"""Answers in batches: greedy ones, and samples that do not depend on how they were batched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from audit.activations.encode import encode, encode_prompt
+from audit.stats import seed_of
 from audit.types import Item
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from audit.subjects.load import Subject
 
 BATCH = 64
 LONGEST = 200
 """No answer is generated past this many tokens (the limit that TOFU's own evaluation uses)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn; the draws of an item depend on the seed and its id alone."""
+
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def uniforms(self, item: Item, n: int) -> NDArray[np.float64]:
+        """One number from 0 to 1 for each sample and token [n, LONGEST]."""
+        return np.random.default_rng(seed_of("samples", self.seed, item.id)).random((n, LONGEST))
 
 
 def answer_budget(subject: Subject, items: Sequence[Item], template: str) -> int:
@@ -28,38 +48,124 @@ def says(
     template: str,
     prompts: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
+    begun: Sequence[str] | None = None,
 ) -> list[str]:
-    """What a subject says to each item's prompt (or to `prompts`), in order: greedy, cut at the first line break."""
+    """What a subject says to each item's prompt (or to `prompts`), in order: greedy, cut at the first line break.
+
+    `begun` is how each answer begins (empty where it does not); only what is said after it is returned.
+    """
+    asked = [item.prompt for item in items] if prompts is None else list(prompts)
+    ids = [_ids(subject, p, b, template) for p, b in zip(asked, begun or [""] * len(asked), strict=True)]
+    budget = answer_budget(subject, items, template) if items else 0
+    return _answers(subject, ids, budget, None, progress)
+
+
+def samples(
+    subject: Subject,
+    items: Sequence[Item],
+    template: str,
+    n: int,
+    sampling: Sampling,
+    progress: Callable[[float], None] | None = None,
+) -> list[list[str]]:
+    """`n` samples of each item's answer, cut at the first line break; the first of them do not depend on `n`."""
+    ids = [encode_prompt(subject.tokenizer, item.prompt, template) for item in items]
+    budget = answer_budget(subject, items, template) if items else 0
+    draws = np.concatenate([sampling.uniforms(item, n)[:, :budget] for item in items]) if items else np.empty((0, 0))
+    found = _answers(subject, [row for row in ids for _ in range(n)], budget, (sampling, draws), progress)
+    return [found[i * n : (i + 1) * n] for i in range(len(items))]
+
+
+def decode(
+    subject: Subject, inputs: dict[str, Tensor], budget: int, pick: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> list[str]:
+    """What a subject says after left-padded `input_ids` or `inputs_embeds` with their mask: greedy unless `pick` picks.
+
+    `pick` maps ids so far [rows, length] and scores [rows, vocabulary] to scores whose highest is taken.
+    """
     import torch
 
-    asked = [item.prompt for item in items] if prompts is None else list(prompts)
-    ids = [encode_prompt(subject.tokenizer, prompt, template) for prompt in asked]
-    budget = answer_budget(subject, items, template) if items else 0
+    with torch.inference_mode():
+        out = subject.model.generate(  # type: ignore[operator]
+            **inputs,
+            max_new_tokens=budget,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=pad_id(subject),
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            repetition_penalty=1.0,
+            logits_processor=[pick] if pick else None,
+        )
+    begin = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
+    texts = (subject.tokenizer.decode(row, skip_special_tokens=True) for row in out[:, begin:].tolist())
+    return [text.strip().split("\n")[0].strip() for text in texts]
+
+
+def pad_id(subject: Subject) -> int:
+    """The token that fills rows up: the tokenizer's own, else its end of text, else the first."""
+    pad = subject.tokenizer.pad_token_id
+    return int(pad if pad is not None else (subject.tokenizer.eos_token_id or 0))
+
+
+def _ids(subject: Subject, prompt: str, begun: str, template: str) -> list[int]:
+    if not begun:
+        return encode_prompt(subject.tokenizer, prompt, template)
+    return list(encode(subject.tokenizer, prompt, begun, template).ids)
+
+
+def _answers(
+    subject: Subject,
+    ids: Sequence[Sequence[int]],
+    budget: int,
+    drawn: tuple[Sampling, NDArray[np.float64]] | None,
+    progress: Callable[[float], None] | None,
+) -> list[str]:
+    """One answer for each row of ids, batched by length; sampled where there are draws [rows, budget]."""
+    import torch
+
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     answers = [""] * len(ids)
-    pad = subject.tokenizer.pad_token_id
-    pad = pad if pad is not None else (subject.tokenizer.eos_token_id or 0)
+    pad = pad_id(subject)
     for begin in range(0, len(order), BATCH):
         rows = order[begin : begin + BATCH]
         length = max(len(ids[i]) for i in rows)
-        batch = torch.tensor([[pad] * (length - len(ids[i])) + ids[i] for i in rows], device=subject.device)
-        mask = torch.tensor([[0] * (length - len(ids[i])) + [1] * len(ids[i]) for i in rows], device=subject.device)
-        with torch.inference_mode():
-            out = subject.model.generate(  # type: ignore[operator]
-                input_ids=batch,
-                attention_mask=mask,
-                max_new_tokens=budget,
-                do_sample=False,
-                num_beams=1,
-                pad_token_id=pad,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                repetition_penalty=1.0,
-            )
-        for i, row in zip(rows, out[:, length:].tolist(), strict=True):
-            text = subject.tokenizer.decode(row, skip_special_tokens=True)
-            answers[i] = text.strip().split("\n")[0].strip()
+        fill = [length - len(ids[i]) for i in rows]
+        inputs = {
+            "input_ids": [[pad] * n + list(ids[i]) for i, n in zip(rows, fill, strict=True)],
+            "attention_mask": [[0] * n + [1] * len(ids[i]) for i, n in zip(rows, fill, strict=True)],
+        }
+        tensors = {name: torch.tensor(values, device=subject.device) for name, values in inputs.items()}
+        pick = _Draw(drawn[0], drawn[1][rows], length) if drawn else None
+        for i, text in zip(rows, decode(subject, tensors, budget, pick), strict=True):
+            answers[i] = text
         if progress:
             progress(min(1.0, (begin + BATCH) / len(order)))
     return answers
+
+
+class _Draw:
+    """Picks by inverting the distribution function at numbers that were drawn beforehand.
+
+    Row by row, so that neither the other rows nor the padding of a batch change what is drawn.
+    """
+
+    def __init__(self, sampling: Sampling, uniforms: NDArray[np.float64], length: int) -> None:
+        self.sampling, self.uniforms, self.length = sampling, uniforms, length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [rows, vocabulary] that are 0 at the drawn token and minus infinity elsewhere."""
+        import torch
+
+        shares = torch.softmax(scores.double() / self.sampling.temperature, dim=-1)
+        if self.sampling.top_p < 1:
+            ordered, index = shares.sort(dim=-1, descending=True)
+            ordered[ordered.cumsum(-1) - ordered >= self.sampling.top_p] = 0.0
+            shares = torch.zeros_like(shares).scatter(-1, index, ordered)
+        reached = shares.cumsum(-1)
+        u = torch.from_numpy(self.uniforms[:, input_ids.shape[1] - self.length]).to(reached.device)
+        # The first token whose cumulated share is above u; one of share 0 never is.
+        token = torch.searchsorted(reached, (u * reached[:, -1])[:, None], right=True)
+        token = token.clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(-1, token, 0.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from audit._casepaths import below, place
 from audit.casefile import AuditPlan, check_name, placed, read_plan, write_plan
-from audit.catalogue import CATALOGUE
+from audit.catalogue import CATALOGUE, by_default
 from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
 from audit.policy import load_policy
@@ -63,7 +63,7 @@ def chosen_by(choice: str) -> list[str]:
     """The evidence that a choice of CHOICES stands for."""
     if choice == "verdict":
         return [id for rule in load_policy().rules.values() for id in rule.evidence]
-    return list(CATALOGUE)
+    return by_default()
 
 
 def problems(draft: Draft, root: Path) -> list[str]:

@@ -25,16 +25,17 @@ class FactsSplit:
     """In words: `the attribute job` or `half of the entities`."""
 
 
-def facts_split(items: Sequence[Item], run: int, seed: int = 0) -> FactsSplit:
+def facts_split(items: Sequence[Item], run: int, seed: int = 0, by_entity: bool = False) -> FactsSplit:
     """Split facts for one run of an attack.
 
     Where entities share two or more attributes, run `s` trains attribute `s mod A` of all of them and tests the
-    others. Else it trains one half of the entities and tests the other; two runs in a row swap the halves. A fact that
-    says the same as a trained one (same prompt and answer, or same entity and answer) is not tested, nor is one whose
-    attribute is unknown where attributes are split. Raises NotApplicable when nothing is left to test.
+    others. Else, or `by_entity`, it trains one half of the entities and tests the other; two runs in a row swap the
+    halves. A fact that says the same as a trained one (same prompt and answer, or same entity and answer) is not
+    tested, nor is one whose attribute is unknown where attributes are split. Raises NotApplicable when nothing is left
+    to test.
     """
     entities = [item.entity or item.id for item in items]
-    shared = shared_attributes(items)
+    shared = [] if by_entity else shared_attributes(items)
     if len(shared) >= 2:
         attribute = shared[run % len(shared)]
         trained = np.array([item.attribute == attribute for item in items])
