@@ -11,7 +11,7 @@ import numpy as np
 
 from audit.activations.encode import Encoded, encode
 from audit.errors import NotIdentifiable, SubjectError
-from audit.types import Item
+from audit.types import Item, SubjectSpec
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +56,17 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
         lr = float(np.clip(1e-3 * (1e6 / parameters) ** 0.5, 1e-5, 1e-3))
         lr *= LORA_LR if method == "lora" else 1.0
     return dataclasses.replace(recipe, method=method, lr=lr)
+
+
+def method_of(spec: SubjectSpec, method: str) -> str:
+    """The training method of a subject, `auto` resolved by the size of its files, before it is loaded."""
+    from audit.subjects.adapter import base_of
+    from audit.subjects.files import folder_of, is_adapter
+    from audit.subjects.memory import stored_numbers
+
+    folder = folder_of(spec)
+    counted = base_of(spec, folder) if is_adapter(folder) else spec
+    return resolve(Recipe(1, 1, 1.0, method, 0.0), stored_numbers(counted)).method
 
 
 def finetune(
@@ -123,7 +134,7 @@ def _check_room(subject: Subject) -> None:
     if needed > free:
         raise SubjectError(
             f"Training every weight of {subject.spec.name} needs about {needed / 2**30:.1f} GiB more and "
-            f'{free / 2**30:.1f} GiB are free on {subject.device}: set method = "lora" for attacks.relearn.'
+            f'{free / 2**30:.1f} GiB are free on {subject.device}: set method = "lora" for this attack.'
         )
 
 
