@@ -183,7 +183,7 @@ class Relearning:
         before = stats.mean(stack(bench, "forget", mine, [run.recovery[0] for run in mine]), seed=bench.seed).value
         control = "the attacked reference" if panel.null == "reference" else "the same attack on facts it never saw"
         back = [
-            " and ".join(
+            ", ".join(
                 self._recovered([run], [first]) for run, first in zip(runs[key], runs["original", key[1]], strict=True)
             )
             for key in (("candidate", "forget"), null)
