@@ -23,8 +23,8 @@ METHODS = ("auto", "full", "lora")
 LORA_ABOVE = 3_000_000_000
 """`auto` trains every weight of a model up to this many parameters, and LoRA adapters of a larger one."""
 LORA_RANK = 16
-LORA_LR = 10.0
-"""An adapter learns at ten times the rate of full training."""
+LORA_LR, LORA_MOST = 10.0, 3e-3
+"""An adapter learns at ten times the rate of full training, but never faster than this: a small model would break."""
 BYTES_PER_WEIGHT = 16
 """Full training holds weight, gradient and AdamW's two moments in float32: steps this small vanish in bfloat16."""
 WARMUP = 5
@@ -46,7 +46,8 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
     """Fill in what is chosen by the number of parameters: method `auto`, learning rate 0.
 
     The rate falls with the square root of the size, 1e-3 at a million parameters, 3e-5 at a billion, 1.2e-5 at seven
-    (TOFU's own fine-tuning and OPTML's relearning use 1e-5), never below 1e-5; LORA_LR times that for adapters.
+    (TOFU's own fine-tuning and OPTML's relearning use 1e-5), never below 1e-5; LORA_LR times that for adapters, at
+    most LORA_MOST.
     """
     method = recipe.method
     if method == "auto":
@@ -54,7 +55,7 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
     lr = recipe.lr
     if lr == 0:
         lr = float(np.clip(1e-3 * (1e6 / parameters) ** 0.5, 1e-5, 1e-3))
-        lr *= LORA_LR if method == "lora" else 1.0
+        lr = min(LORA_MOST, LORA_LR * lr) if method == "lora" else lr
     return dataclasses.replace(recipe, method=method, lr=lr)
 
 
