@@ -106,7 +106,17 @@ def findings(bench_of: Callable[..., Bench]) -> Callable[[str, str, bool], Findi
 QUICK: dict[str, dict[str, Any]] = {
     # Short of what takes long and has tests of its own: training and AlignedUMAP.
     "attacks.relearn": {"steps": 6, "checkpoints": (0, 6), "retain_items": 20},
+    **{
+        f"attacks.relearn_{kind}": {"steps": 4, "checkpoints": (0, 4), "items": 24, "retain_items": 12}
+        for kind in ("lora", "related", "benign")
+    },
     "attacks.quantization": {"formats": ("int8",)},
+    "attacks.early_exit": {"items": 24, "retain_items": 8},
+    "attacks.direction_ablation": {"items": 24, "retain_items": 8},
+    "attacks.pruning": {"items": 24, "retain_items": 8, "forget_shares": (0.03,)},
+    "attacks.weight_noise": {"items": 24, "retain_items": 8, "scales": (0.1,)},
+    "attacks.contrast_decoding": {"items": 24, "retain_items": 8, "steps": 2, "strengths": (1.0,)},
+    "attacks.restore_layers": {"items": 24, "retain_items": 8},
     "drift.map": {"points": 60, "umap": False},
     "probes.mdl": {"nulls": 2},
     "probes.in_cluster": {"nulls": 2},
@@ -156,8 +166,12 @@ def test_the_original_as_its_own_candidate_shows_no_change(id: str, findings: Ca
 
 
 # What costs a minute to do again is done again in its own test, not here.
-RETOLD = {"attacks.relearn", "drift.map", *(id for id in CATALOGUE if id.startswith("sae."))}
-ATTACKED = {"attacks.relearn", "attacks.quantization", "attacks.head_projection"}
+TRAINED = {id for id in CATALOGUE if id.startswith("attacks.relearn")} | {"attacks.contrast_decoding"}
+RETOLD = {*TRAINED, "drift.map", *(id for id in CATALOGUE if id.startswith("sae."))}
+ATTACKED = {
+    *TRAINED, "attacks.quantization", "attacks.head_projection", "attacks.early_exit", "attacks.direction_ablation",
+    "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers",
+}  # fmt: skip
 
 
 @EVERY

@@ -11,7 +11,7 @@ import numpy as np
 
 from audit.activations.encode import Encoded, encode
 from audit.errors import NotIdentifiable, SubjectError
-from audit.types import Item
+from audit.types import Item, SubjectSpec
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +23,8 @@ METHODS = ("auto", "full", "lora")
 LORA_ABOVE = 3_000_000_000
 """`auto` trains every weight of a model up to this many parameters, and LoRA adapters of a larger one."""
 LORA_RANK = 16
-LORA_LR = 10.0
-"""An adapter learns at ten times the rate of full training."""
+LORA_LR, LORA_MOST = 10.0, 3e-3
+"""An adapter learns at ten times the rate of full training, but never faster than this: a small model would break."""
 BYTES_PER_WEIGHT = 16
 """Full training holds weight, gradient and AdamW's two moments in float32: steps this small vanish in bfloat16."""
 WARMUP = 5
@@ -46,7 +46,8 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
     """Fill in what is chosen by the number of parameters: method `auto`, learning rate 0.
 
     The rate falls with the square root of the size, 1e-3 at a million parameters, 3e-5 at a billion, 1.2e-5 at seven
-    (TOFU's own fine-tuning and OPTML's relearning use 1e-5), never below 1e-5; LORA_LR times that for adapters.
+    (TOFU's own fine-tuning and OPTML's relearning use 1e-5), never below 1e-5; LORA_LR times that for adapters, at
+    most LORA_MOST.
     """
     method = recipe.method
     if method == "auto":
@@ -54,8 +55,19 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
     lr = recipe.lr
     if lr == 0:
         lr = float(np.clip(1e-3 * (1e6 / parameters) ** 0.5, 1e-5, 1e-3))
-        lr *= LORA_LR if method == "lora" else 1.0
+        lr = min(LORA_MOST, LORA_LR * lr) if method == "lora" else lr
     return dataclasses.replace(recipe, method=method, lr=lr)
+
+
+def method_of(spec: SubjectSpec, method: str) -> str:
+    """The training method of a subject, `auto` resolved by the size of its files, before it is loaded."""
+    from audit.subjects.adapter import base_of
+    from audit.subjects.files import folder_of, is_adapter
+    from audit.subjects.memory import stored_numbers
+
+    folder = folder_of(spec)
+    counted = base_of(spec, folder) if is_adapter(folder) else spec
+    return resolve(Recipe(1, 1, 1.0, method, 0.0), stored_numbers(counted)).method
 
 
 def finetune(
@@ -123,7 +135,7 @@ def _check_room(subject: Subject) -> None:
     if needed > free:
         raise SubjectError(
             f"Training every weight of {subject.spec.name} needs about {needed / 2**30:.1f} GiB more and "
-            f'{free / 2**30:.1f} GiB are free on {subject.device}: set method = "lora" for attacks.relearn.'
+            f'{free / 2**30:.1f} GiB are free on {subject.device}: set method = "lora" for this attack.'
         )
 
 

@@ -15,7 +15,7 @@ import torch
 from audit.errors import NotIdentifiable, SubjectError
 from audit.evidence.attacks import _finetune
 from audit.evidence.attacks._finetune import Recipe, finetune, resolve
-from audit.types import Item
+from audit.types import Item, SubjectSpec
 from tests.activations.conftest import letters_tokenizer, small_model
 
 TAUGHT = [Item(f"forget:{i}", f"who is {name}?", name) for i, name in enumerate(("ann", "bob", "eve"))]
@@ -124,3 +124,35 @@ def test_too_little_memory_is_said_before_training(subject: Loaded, monkeypatch:
     monkeypatch.setattr("audit.subjects.memory.available_memory", lambda device: 1000)
     with pytest.raises(SubjectError, match='method = "lora"'):
         train(subject)
+
+
+def test_the_method_is_known_before_a_model_is_loaded(tiny_lab: Any) -> None:
+    spec = SubjectSpec("original", "original", str(tiny_lab / "models" / "original"))
+    assert _finetune.method_of(spec, "auto") == "full" and _finetune.method_of(spec, "lora") == "lora"
+
+
+def test_adapters_of_a_small_model_do_not_learn_too_fast() -> None:
+    # Ten times 1e-3 would break a model of a million weights.
+    assert resolve(Recipe(1, 1, 0.0, "lora", 0.5), 1_000_000).lr == 3e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_on_a_gpu_training_computes_in_bfloat16_and_gives_its_memory_back(tiny_lab: Any, method: str) -> None:
+    from audit.subjects.garage import Garage
+
+    spec = SubjectSpec("original", "original", str(tiny_lab / "models" / "original"))
+    garage = Garage("cuda:0")
+    with garage.private(spec):
+        pass  # what the libraries themselves keep is there before
+    before = torch.cuda.memory_allocated()
+    seen: set[Any] = set()
+    with garage.private(spec) as subject:
+        hook = subject.model.model.layers[0].mlp.register_forward_hook(lambda m, args, out: seen.add(out.dtype))
+        recipe = dataclasses.replace(RECIPE, method=method, lr=1e-3)
+        finetune(subject, TAUGHT, KEPT, "plain", recipe, 1, lambda step, attacked: None)
+        hook.remove()
+        assert seen == {torch.bfloat16}
+        assert torch.cuda.memory_allocated() > before
+    del hook
+    assert torch.cuda.memory_allocated() <= before + 2**20

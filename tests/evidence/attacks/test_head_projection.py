@@ -14,7 +14,8 @@ import torch
 
 from audit.bench import Bench
 from audit.errors import CaseError, NotIdentifiable
-from audit.evidence.attacks.head_projection import HeadProjection, first_token_ranks
+from audit.evidence.attacks._lens import first_token_ranks
+from audit.evidence.attacks.head_projection import HeadProjection
 from audit.stats import conclude
 from tests.activations.conftest import small_model
 
@@ -92,12 +93,15 @@ def test_rows_and_budget(bench_of: BenchOf) -> None:
     assert (table["any"] >= table[["1", "3"]].max(axis=1)).all()
 
 
-def test_by_default_the_last_half_of_the_blocks() -> None:
+def test_by_default_the_last_blocks_within_half_and_a_budget_of_twenty() -> None:
     attack = HeadProjection()
-    # Of 32 blocks the last 16 (numbers 17 to 32, places 16 to 31); of 3 the last two.
-    assert attack._chosen(32) == list(range(16, 32))
-    assert attack._chosen(3) == [1, 2]
-    assert HeadProjection(layers=(3, 1, 3))._chosen(3) == [0, 2]
+    # 4 tokens in 5 blocks make 20: of 32 blocks the last five, as in UnLOK-VQA; of 4 and 3 blocks the last two.
+    assert attack.chosen(32) == [28, 29, 30, 31, 32]
+    assert attack.chosen(4) == [3, 4]
+    assert attack.chosen(3) == [2, 3]
+    assert HeadProjection(k=10).chosen(32) == [31, 32]
+    assert HeadProjection(k=50).chosen(32) == [32]
+    assert HeadProjection(layers=(3, 1, 3)).chosen(3) == [1, 3]
 
 
 def test_no_model_is_loaded_for_states_that_are_cached(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
