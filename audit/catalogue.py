@@ -17,6 +17,11 @@ from audit.types import Evidence
 CATALOGUE: dict[str, str] = {
     "behaviour.recall": "Recall",
     "behaviour.probability": "Probability",
+    "behaviour.rouge": "RougeScores",
+    "behaviour.truth_ratio": "TruthRatio",
+    "behaviour.forget_quality": "ForgetQuality",
+    "behaviour.extraction_strength": "ExtractionStrength",
+    "behaviour.memorization": "Memorization",
     "utility.retain": "Retain",
     "drift.cka": "CKA",
     "drift.map": "Map",
