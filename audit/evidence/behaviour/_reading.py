@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,16 @@ def panel_of_items(bench: Bench, values: Callable[[Role, Split], ArrayLike]) -> 
         return Scores([item.id for item in corpus.items], corpus.entities, found, np.isfinite(found))
 
     return stats.panel(bench, score)
+
+
+def panel_of_rows(bench: Bench, rows: Mapping[tuple[Role, Split], Sequence[Any]], column: str = "score") -> Panel:
+    """A panel of one column of rows that name their items; items without a row are left out."""
+
+    def values(role: Role, split: Split) -> ArrayLike:
+        found = {row.item: getattr(row, column) for row in rows[role, split]}
+        return [found.get(item.id, np.nan) for item in bench.corpus(split).items]
+
+    return panel_of_items(bench, values)
 
 
 def control_words(panel: Panel, form: str = ".0%") -> str:

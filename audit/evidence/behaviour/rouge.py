@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from audit.errors import CaseError, suggest
-from audit.evidence.behaviour._reading import control_words, panel_of_items, read_splits
+from audit.evidence.behaviour._reading import control_words, panel_of_rows, read_splits
 from audit.metrics.text import cut_at, rouge
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
@@ -78,7 +78,7 @@ class RougeScores:
             for split in read_splits(bench)
             for role in bench.roles
         }
-        panel = panel_of_items(bench, lambda role, split: [row.score for row in rows[role, split]])
+        panel = panel_of_rows(bench, rows)
         note = (
             f"{self.metric} of what {bench.case.candidate.name} says is {panel.candidate.value:.2f}, of the original "
             f"{panel.original.value:.2f}, {control_words(panel, '.2f')}."
