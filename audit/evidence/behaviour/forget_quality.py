@@ -87,7 +87,7 @@ class ForgetQuality:
         panel = stats.Panel(original, candidate, floor, floor, null, reference)
         tests = {role: forget_quality(*(side[np.isfinite(side)] for side in pair(role))) for role in bench.roles}
         rows = [row for role in bench.roles for row in _rows(bench, role, found, pair(role), tests[role], null)]
-        return Reading(rows, panel, _note(bench, tests["candidate"], panel, null))
+        return Reading(rows, panel, _note(bench, pair("candidate"), tests["candidate"], panel))
 
 
 def signed_distance(
@@ -162,11 +162,12 @@ def _rows(
     return rows
 
 
-def _note(bench: Bench, test: KS, panel: stats.Panel, null: str) -> str:
-    other = "the reference's" if null == "reference" else "its own for facts that it never saw"
+def _note(bench: Bench, pair: tuple[NDArray[np.float64], NDArray[np.float64]], test: KS, panel: stats.Panel) -> str:
+    other = "the reference's" if panel.null == "reference" else "its own for facts that it never saw"
+    above, below = one_sided(*(side[np.isfinite(side)] for side in pair))
     less = " It prefers false answers more than a model that never knew would." if panel.candidate.value < -0.1 else ""
     return (
-        f"The truth ratios of {bench.case.candidate.name} lie {panel.candidate.value:+.2f} from {other} (original "
-        f"{panel.original.value:+.2f}, 0: cannot be told apart); forget quality, the p-value, is "
-        f"{test.p_value:.3g}.{less}"
+        f"The truth ratios of {bench.case.candidate.name} lie {panel.candidate.value:+.2f} from {other} (knows more by "
+        f"up to {above[0]:.2f}, less by up to {below[0]:.2f}; original {panel.original.value:+.2f}; 0 cannot be told "
+        f"apart); forget quality, the p-value, is {test.p_value:.3g}.{less}"
     )
