@@ -148,12 +148,12 @@ def _note(
     partly = (
         f" over {len(common)} of nine parts"
         + (f" (no corpus for {' and '.join(missing)})" if missing else " (no wrong answers for the others)")
-        + ", not comparable with published values"
+        + ", not comparable with published values,"
         if len(common) < PARTS
         else " over all nine parts"
     )
     return (
-        f"Model utility of {bench.case.candidate.name}{partly}, is {panel.candidate.value:.2f}, of the original "
+        f"Model utility of {bench.case.candidate.name}{partly} is {panel.candidate.value:.2f}, of the original "
         f"{panel.original.value:.2f}; its lowest part is {CORPORA[lowest[0]]} by {lowest[1]}, "
         f"{parts[lowest].value:.2f}."
     )
