@@ -45,6 +45,8 @@ class Corpora(_Strict):
     forget: Text
     retain: Text
     holdout: Text | None = None
+    real_authors: Text | None = None
+    world_facts: Text | None = None
     entity_block: Whole | None = None
 
 
@@ -121,6 +123,8 @@ EXPECTED: dict[str, str] = {
     "forget": "a file of items or a hub id, as text",
     "retain": "a file of items or a hub id, as text",
     "holdout": "a file of items or a hub id, as text",
+    "real_authors": "a file of items or a hub id, as text",
+    "world_facts": "a file of items or a hub id, as text",
     "entity_block": "the number of consecutive items of one entity, 1 or more",
     "dictionaries": "tables [[dictionaries]] with a path, or with a release and an id",
     "release": "a release that sae-lens knows, as text",

@@ -19,7 +19,7 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
+from audit.types import SPLITS, Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -218,8 +218,8 @@ class Bench:
         compute: Callable[[], Mapping[str, np.ndarray]],
         corpora: Sequence[Split] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Arrays computed once for these subjects, corpora (all of the case unless named) and inputs."""
-        used = self.case.corpora if corpora is None else corpora
+        """Arrays computed once for these subjects, corpora (the SPLITS of the case unless named) and inputs."""
+        used = [split for split in SPLITS if self.has(split)] if corpora is None else corpora
         key = digest_of(
             [
                 "view",

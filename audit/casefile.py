@@ -19,7 +19,19 @@ from audit.files import write_text
 from audit.subjects.adapter import recorded_path
 from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
-from audit.types import ROLES, SECOND, SPLITS, Case, Corpus, DictionarySpec, Role, Split, SubjectSpec, digest_of
+from audit.types import (
+    CORPORA,
+    ROLES,
+    SECOND,
+    SPLITS,
+    Case,
+    Corpus,
+    DictionarySpec,
+    Role,
+    Split,
+    SubjectSpec,
+    digest_of,
+)
 
 if TYPE_CHECKING:
     from audit._caseschema import CaseFile, SubjectEntry
@@ -200,12 +212,13 @@ def _subject(name: str, role: Role, entry: SubjectEntry, base: Path, root: Path 
 
 def _corpora(file: CaseFile, base: Path, root: Path | None) -> dict[Split, Corpus]:
     found: dict[Split, Corpus] = {}
-    for split in SPLITS:
+    for split in CORPORA:
         source = getattr(file.corpora, split)
         if source is not None:
             if not source.startswith(HUB):
                 below(root, base, source, f"The {split} corpus")
-            found[split] = read_corpus(source, split, base=base, entity_block=file.corpora.entity_block)
+            block = file.corpora.entity_block if split in SPLITS else None  # general facts are one to an entity
+            found[split] = read_corpus(source, split, base=base, entity_block=block)
     return found
 
 

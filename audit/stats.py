@@ -103,6 +103,8 @@ class Panel:
     null: Null
     reference: Sample | None = None
     split: Split = "forget"
+    no_scale: str = ""
+    """Why what was counted is no measure of knowledge, so that no residual may be made from it; else empty."""
 
     def items(self) -> pd.DataFrame:
         """Per-item scores of every subject and null that has them, columns ITEM_COLUMNS."""
@@ -228,6 +230,8 @@ def conclude(panel: Panel) -> Conclusion:
     def stop(reason: str) -> Conclusion:
         return Conclusion(original, candidate, reference, None, reason)
 
+    if panel.no_scale:
+        return stop(panel.no_scale)
     entities = min(panel.original.n, panel.candidate.n, panel.null_original.n, panel.null_candidate.n)
     if entities < MIN_ENTITIES:
         return stop(f"Only {entities} entities: an interval needs at least {MIN_ENTITIES}.")

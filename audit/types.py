@@ -20,8 +20,10 @@ import pandas as pd
 if TYPE_CHECKING:
     from audit.bench import Bench
 
-Split = Literal["forget", "retain", "holdout"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+Split = Literal["forget", "retain", "holdout", "real_authors", "world_facts"]
+SPLITS: tuple[Split, ...] = ("forget", "retain", "holdout")
+"""What every evidence may look at; the other corpora are general knowledge, which model utility alone asks for."""
+CORPORA: tuple[Split, ...] = get_args(Split)
 Role = Literal["original", "candidate", "reference", "second reference"]
 ROLES: tuple[Role, ...] = ("original", "candidate", "reference")
 SECOND: Role = "second reference"

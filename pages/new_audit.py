@@ -130,6 +130,10 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             "retain": st.text_input("Retain", key="new-retain", help="Facts of the same kind that were to be kept."),
             "holdout": st.text_input("Holdout (optional)", key="new-holdout", help="Facts that no model ever saw."),
         }
+        with st.expander("General knowledge (optional)"):
+            st.caption("Two more corpora for TOFU's model utility; nothing else asks for them.")
+            for split, label in (("real_authors", "Real authors"), ("world_facts", "World facts")):
+                corpora[split] = st.text_input(label, key=f"new-{split}")
         template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
         seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
     only, settings, wrong = draw_evidence()

@@ -94,6 +94,21 @@ def test_a_whole_case(folder: Path) -> None:
     assert (first.original, first.reference, first.seed, first.template) == (plan.original, plan.reference, 3, "qa")
 
 
+def test_general_knowledge_may_be_named_and_is_one_fact_to_an_entity(folder: Path) -> None:
+    before = read_plan(write(folder, CASE)).digest
+    rows = [{"question": f"Capital {i}?", "answer": "Oslo", "perturbed_answer": ["Lima"]} for i in range(4)]
+    (folder / "world.json").write_text(json.dumps(rows))
+    data = changed("corpora", "world_facts", value="world.json")
+    data["corpora"]["entity_block"] = 2
+    plan = read_plan(write(folder, data))
+    assert list(plan.corpora) == ["forget", "retain", "holdout", "world_facts"]
+    assert plan.warnings == ()
+    assert plan.digest != before
+    assert plan.corpora["world_facts"].entities == [f"world_facts:{i}" for i in range(4)]
+    with pytest.raises(CorpusError, match="no real_authors corpus absent.json"):
+        read_plan(write(folder, changed("corpora", "real_authors", value="absent.json")))
+
+
 def test_the_design_s_example_is_read(folder: Path) -> None:
     plan = read_plan(
         write(

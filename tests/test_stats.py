@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,6 +123,13 @@ def test_an_instrument_that_hardly_finds_anything_is_not_read() -> None:
     assert "0.550 from the original and 0.500 from the reference" in conclusion.reason
     # The same on every entity: a gap of 0.1 without any spread is read.
     assert conclude(panel([0.55] * 40, [0.5] * 40, [0.45] * 40)).residual is not None
+
+
+def test_what_is_no_measure_of_knowledge_has_no_residual() -> None:
+    found = conclude(dataclasses.replace(panel([1.0] * 10, [1.0] * 10, [0.0] * 10), no_scale="It is only counted."))
+    assert found.residual is None
+    assert found.reason == "It is only counted."
+    assert found.candidate.value == 1
 
 
 def test_too_few_entities_give_no_interval() -> None:

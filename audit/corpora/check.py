@@ -6,20 +6,28 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from audit.errors import CorpusError
-from audit.types import SPLITS, Corpus, Item, Split
+from audit.types import CORPORA, SPLITS, Corpus, Item, Split
 
-MEANING: dict[Split, str] = {"forget": "to be forgotten", "retain": "to be kept", "holdout": "never seen by any model"}
+MEANING: dict[Split, str] = {
+    "forget": "to be forgotten",
+    "retain": "to be kept",
+    "holdout": "never seen by any model",
+    "real_authors": "general knowledge (real_authors)",
+    "world_facts": "general knowledge (world_facts)",
+}
+KEPT: tuple[Split, ...] = ("retain", "real_authors", "world_facts")
 
 
 def check_corpora(corpora: Mapping[Split, Corpus]) -> list[str]:
     """Warnings, one sentence each; raises CorpusError when a corpus is empty or a prompt stands in two splits."""
-    present = [corpora[split] for split in SPLITS if split in corpora]
+    present = [corpora[split] for split in CORPORA if split in corpora]
     for corpus in present:
         if not len(corpus):
             raise CorpusError(f"The {corpus.split} corpus {corpus.source} holds no item.")
     for first, second in combinations(present, 2):
-        _no_common_prompt(first, second)
-    warnings = _entities(present)
+        if not (first.split in KEPT and second.split in KEPT):
+            _no_common_prompt(first, second)
+    warnings = _entities([corpus for corpus in present if corpus.split in SPLITS])
     for corpus in present:
         warnings += _duplicates(corpus) + _missing(corpus)
     for first, second in combinations(present, 2):
@@ -72,15 +80,13 @@ def _missing(corpus: Corpus) -> list[str]:
     """What some evidences need and no item has."""
     if corpus.split == "retain":
         return []
-    absent = [
-        name
-        for name, there in (
-            ("wrong answers", any(item.wrong_answers for item in corpus.items)),
+    needed = [("wrong answers", any(item.wrong_answers for item in corpus.items))]
+    if corpus.split in SPLITS:
+        needed += [
             ("labels", any(item.label for item in corpus.items)),
             ("paraphrases", any(item.paraphrases for item in corpus.items)),
-        )
-        if not there
-    ]
+        ]
+    absent = [name for name, there in needed if not there]
     if not absent:
         return []
     what = _list(absent, "or")

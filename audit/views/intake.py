@@ -17,7 +17,7 @@ from audit.errors import AuditError, CaseError
 from audit.policy import load_policy
 from audit.subjects.adapter import base_of
 from audit.subjects.files import HUB, is_adapter
-from audit.types import SPLITS, SubjectSpec
+from audit.types import CORPORA, SubjectSpec
 
 REQUIRED = ("forget", "retain")
 
@@ -92,7 +92,7 @@ def problems(draft: Draft, root: Path) -> list[str]:
         attempt(check_name, name, dict(seen))
         seen[name.casefold()] = name
         attempt(_model, path, f"Candidate {name or number}", root)
-    for split in SPLITS:
+    for split in CORPORA:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
     for id, values in draft.settings.items():

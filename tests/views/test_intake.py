@@ -61,6 +61,7 @@ def test_a_written_case_is_the_checked_one(case: Path, tmp_path: Path) -> None:
         ({"corpora": {**CORPORA, "forget": ""}}, "The forget corpus has no path"),
         ({"corpora": {**CORPORA, "retain": "/etc/passwd"}}, "outside"),
         ({"corpora": {**CORPORA, "holdout": "none.jsonl"}}, "The holdout corpus is not there"),
+        ({"corpora": {**CORPORA, "world_facts": "none.json"}}, "The world_facts corpus is not there"),
     ],
 )
 def test_each_wrong_field_has_one_sentence(case: Path, change: dict[str, object], words: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
 from audit import stats
 from audit.errors import CaseError, suggest
+from audit.metrics.text import contains, rouge
 from audit.stats import Scores
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from audit.bench import Bench
 
 METRICS = ("rougeL_recall", "contains")
-UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
-"""Scripts that put no space between words, or glue particles to them: each of their characters is a word here."""
 
 
 class Row(NamedTuple):
@@ -115,74 +112,5 @@ def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArra
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:
-    """How much of an answer was said, 0 to 1: its words in order (`rougeL_recall`), or all or nothing (`contains`).
-
-    An answer without a single word (a sign, an emoji) is looked for as it stands.
-    """
-    wanted = words(answer)
-    if metric == "contains" or not wanted:
-        return float(_contains(said, answer, wanted))
-    scorer = _latin_scorer() if _fits_rouge(answer) else _other_scorer()
-    return float(scorer.score(answer, said)["rougeL"].recall)
-
-
-def words(text: str) -> list[str]:
-    """Casefolded words after NFKC: runs of letters, marks and digits; one each for characters of UNSPACED scripts."""
-    found: list[str] = []
-    open_word = False
-    for character in unicodedata.normalize("NFKC", text).casefold():
-        kind = unicodedata.category(character)[0]
-        if kind not in "LNM" or (kind == "M" and not found):
-            open_word = False
-            continue
-        alone = kind != "M" and unicodedata.name(character, "").startswith(UNSPACED)
-        if kind == "M" or (open_word and not alone):
-            found[-1] += character
-        else:
-            found.append(character)
-        open_word = not alone and (kind != "M" or open_word)
-    return found
-
-
-def _contains(said: str, answer: str, wanted: list[str]) -> bool:
-    if not wanted:
-        folded = unicodedata.normalize("NFKC", answer).casefold().strip()
-        return bool(folded) and folded in unicodedata.normalize("NFKC", said).casefold()
-    heard = words(said)
-    return any(heard[i : i + len(wanted)] == wanted for i in range(len(heard) - len(wanted) + 1))
-
-
-def _fits_rouge(answer: str) -> bool:
-    """Whether rouge-score's tokenizer, which keeps a-z and 0-9 only, sees the letters of this answer.
-
-    Accented Latin letters are left to it, so that scores stay comparable with TOFU's.
-    """
-    folded = answer.lower()
-    kept = any(character.isascii() and character.isalnum() for character in folded)
-    foreign = any(
-        not character.isascii()
-        and unicodedata.category(character)[0] in "LN"
-        and not unicodedata.name(character, "").startswith("LATIN")
-        for character in folded
-    )
-    return kept and not foreign
-
-
-@functools.cache
-def _latin_scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=True)
-
-
-@functools.cache
-def _other_scorer() -> Any:
-    """The same longest common subsequence over words of any script, without a stemmer."""
-    from rouge_score.rouge_scorer import RougeScorer
-    from rouge_score.tokenizers import Tokenizer
-
-    class Words(Tokenizer):  # type: ignore[misc]
-        def tokenize(self, text: str) -> list[str]:
-            return words(text)
-
-    return RougeScorer(["rougeL"], tokenizer=Words())
+    """How much of an answer was said, 0 to 1: its words in order (`rougeL_recall`), or all or nothing (`contains`)."""
+    return contains(said, answer) if metric == "contains" else rouge(said, answer).rougeL_recall

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from audit.bench import Bench
 from audit.errors import CaseError, NotIdentifiable
-from audit.evidence.behaviour.recall import Recall, score, words
+from audit.evidence.behaviour.recall import Recall, score
+from audit.metrics.text import words
 from audit.stats import conclude
 
 BenchOf = Callable[..., Bench]

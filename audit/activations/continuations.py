@@ -1,0 +1,61 @@
+"""How a subject goes on after token sequences, as tokens: for measures that cut texts themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audit.subjects.load import Subject
+
+BATCH = 64
+
+
+def continues(
+    subject: Subject,
+    prefixes: Sequence[Sequence[int]],
+    budgets: Sequence[int],
+    progress: Callable[[float], None] | None = None,
+) -> list[list[int]]:
+    """Greedy continuation of each prefix as token ids, in order: at most its budget long, ended before an end of text.
+
+    Batched by budget and length, so that a short one does not wait for a long one.
+    """
+    import torch
+
+    order = sorted(range(len(prefixes)), key=lambda i: (budgets[i], len(prefixes[i])))
+    found: list[list[int]] = [[] for _ in prefixes]
+    ends = _ends(subject)
+    pad = subject.tokenizer.pad_token_id
+    pad = pad if pad is not None else (subject.tokenizer.eos_token_id or 0)
+    for begin in range(0, len(order), BATCH):
+        rows = order[begin : begin + BATCH]
+        length = max(len(prefixes[i]) for i in rows)
+        ids = [[pad] * (length - len(prefixes[i])) + list(prefixes[i]) for i in rows]
+        mask = [[0] * (length - len(prefixes[i])) + [1] * len(prefixes[i]) for i in rows]
+        with torch.inference_mode():
+            out = subject.model.generate(  # type: ignore[operator]
+                input_ids=torch.tensor(ids, device=subject.device),
+                attention_mask=torch.tensor(mask, device=subject.device),
+                max_new_tokens=max(budgets[i] for i in rows),
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=pad,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                repetition_penalty=1.0,
+            )
+        for i, row in zip(rows, out[:, length:].tolist(), strict=True):
+            stop = next((k for k, token in enumerate(row) if token in ends), len(row))
+            found[i] = row[: min(stop, budgets[i])]
+        if progress:
+            progress(min(1.0, (begin + BATCH) / len(order)))
+    return found
+
+
+def _ends(subject: Subject) -> set[int]:
+    """Every token that ends a text, by the model's own settings and the tokenizer's."""
+    named = subject.model.generation_config.eos_token_id if subject.model.generation_config else None
+    listed = named if isinstance(named, list) else [named]
+    return {int(token) for token in (*listed, subject.tokenizer.eos_token_id) if token is not None}

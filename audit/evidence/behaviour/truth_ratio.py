@@ -1,0 +1,124 @@
+"""Does it find the true answer likelier than false ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+
+import numpy as np
+
+from audit.errors import CaseError, NotApplicable, suggest
+from audit.evidence.behaviour._reading import control_words, panel_of_items, read_splits
+from audit.evidence.behaviour.probability import item_rows
+from audit.metrics.tofu import AGGREGATORS
+from audit.types import Access, Chart, Place, Reading, Role, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.bench import Bench
+
+HEADLINES = ("prob_mean", "true_better")
+"""The aggregators that rise with knowledge. The third, closer_to_1_better, falls with it and rises again where a model
+prefers what is false, so that no scale from "as never learned" to "as in the original" can be laid along it."""
+
+
+class Row(NamedTuple):
+    """One item as one subject sees it."""
+
+    split: Annotated[str, "corpus of the item"]
+    item: Annotated[str, "id of the item"]
+    entity: Annotated[str, "who or what the item is about; the item itself where the corpus does not say"]
+    attribute: Annotated[str | None, "what is asked about the entity"]
+    subject: Annotated[str, "role of the model"]
+    truth_ratio: Annotated[float, "R, wrong answers over right one, per token: near 0 it knows, near 1 it cannot tell"]
+    closer_to_1_better: Annotated[float, "min(R, 1/R), TOFU's forget score: the higher, the LESS it knows; 0 to 1"]
+    true_better: Annotated[float, "max(0, 1 - R), TOFU's score of what is kept: the higher, the more it knows; 0 to 1"]
+    prob_mean: Annotated[float, "right / (right + wrong): the higher, the more it knows; 0.5 cannot tell; 0 to 1"]
+
+
+@dataclass(frozen=True)
+class TruthRatio:
+    """TOFU's truth ratio in its three aggregators, from the one pass that all evidence shares."""
+
+    aggregator: str = "prob_mean"
+    """The headline, one that rises with knowledge: `prob_mean` or `true_better`."""
+
+    title: ClassVar[str] = "Truth ratio"
+    question: ClassVar[str] = "Does the model find the true answer likelier than false ones of the same form?"
+    blind_to: ClassVar[str] = (
+        "How likely either is: a model pushed away from every answer alike keeps its ratio, and one pushed below the "
+        "false answers (a ratio far above 1) has been trained on just these facts, which looks like ignorance here."
+    )
+    formula: ClassVar[str] = (
+        "R = geometric mean over wrong answers of p(wrong | prompt)^(1/T) / p(paraphrased answer, else answer | "
+        "prompt)^(1/T); closer_to_1_better = min(R, 1/R); true_better = max(0, 1 - R); prob_mean = 1 / (1 + R)"
+    )
+    source: ClassVar[str] = (
+        "TOFU (Maini et al. 2024), aggregators of OpenUnlearning; ratios in log space, without its 1e-10 in the "
+        "denominator"
+    )
+    place: ClassVar[Place] = "said"
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
+    row: ClassVar[type] = Row
+    chart: ClassVar[Chart] = Chart(
+        "bar", "subject", "prob_mean", facet="split", hover=("item", "truth_ratio", "true_better"),
+        x_title="subject", y_title="right / (right + wrong)", title="The true answer against false ones",
+    )  # fmt: skip
+    cost: ClassVar[float] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.aggregator not in HEADLINES:
+            raise CaseError(
+                f'The aggregator "{self.aggregator}" cannot be the headline, since it does not rise with knowledge; '
+                f"expected {' or '.join(HEADLINES)}.{suggest(self.aggregator, HEADLINES)}"
+            )
+
+    def measure(self, bench: Bench) -> Reading:
+        """Read every subject's ratios on forget, and on the holdout where there is one.
+
+        Raises NotApplicable when no item has wrong answers.
+        """
+        found = {(role, split): ratios(bench, role, split) for split in read_splits(bench) for role in bench.roles}
+        panel = panel_of_items(bench, lambda role, split: self._scores(found[role, split]))
+        rows = [row for (role, split), values in found.items() for row in _rows(bench, role, split, values)]
+        left_out = int(np.isnan(found["original", "forget"]).sum())
+        note = (
+            f"{bench.case.candidate.name} gives the true answer {panel.candidate.value:.0%} of the weight against a "
+            f"false one, the original {panel.original.value:.0%}, {control_words(panel)}"
+            + (" (50% cannot tell)" if self.aggregator == "prob_mean" else "")
+            + (f"; {left_out} items without wrong answers are left out." if left_out else ".")
+        )
+        return Reading(rows, panel, note)
+
+    def _scores(self, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+        known = np.isfinite(ratio)
+        scores = np.full(len(ratio), np.nan)
+        scores[known] = AGGREGATORS[self.aggregator](ratio[known])
+        return scores
+
+
+def ratios(bench: Bench, role: Role, split: Split) -> NDArray[np.float64]:
+    """Truth ratio R of each item of a corpus [items], NaN where an item has no wrong answers.
+
+    Raises NotApplicable when no item has any.
+    """
+    items = bench.corpus(split).items
+    if not any(item.wrong_answers for item in items):
+        raise NotApplicable(
+            f"No item of the {split} corpus has wrong answers (`wrong_answers`, TOFU's perturbed_answer), which the "
+            "true one is weighed against; add some of the same form."
+        )
+    found = item_rows(bench.likelihood(role, split), items, role, split)
+    return np.array([np.nan if row.truth_ratio is None else row.truth_ratio for row in found])
+
+
+def _rows(bench: Bench, role: Role, split: Split, values: Sequence[float] | NDArray[np.float64]) -> list[Row]:
+    rows = []
+    for item, ratio in zip(bench.corpus(split).items, values, strict=True):
+        if np.isfinite(ratio):
+            each = {name: float(of([ratio])[0]) for name, of in AGGREGATORS.items()}
+            entity = item.entity or item.id
+            rows.append(Row(split, item.id, entity, item.attribute, role, float(ratio), **each))
+    return rows
