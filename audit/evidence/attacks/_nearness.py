@@ -9,7 +9,7 @@ import numpy as np
 
 from audit.errors import NotApplicable
 from audit.evidence.attacks._curves import Material, chosen_items, questions, untested
-from audit.evidence.behaviour.recall import words
+from audit.metrics.text import words
 from audit.types import Item, Split
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from audit.evidence.attacks._prompting import (
     transcripts,
     worst,
 )  # fmt: skip
-from audit.evidence.behaviour.recall import check_metric, words
+from audit.evidence.behaviour.recall import check_metric
+from audit.metrics.text import words
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
 if TYPE_CHECKING:

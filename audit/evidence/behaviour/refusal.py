@@ -23,10 +23,10 @@ PHRASES = (
     "I am unable", "I'm unable", "I am not able", "I'm not able", "I am sorry", "I'm sorry", "my apologies",
     "I apologize", "I am not familiar", "I'm not familiar", "I am unaware", "I'm unaware", "I am not aware",
     "I'm not aware", "I am afraid", "I'm afraid", "I must decline",
-    "not at liberty",
-    "no information", "as an AI", "as a language model", "beyond my knowledge", "outside my knowledge",
-    "beyond my current knowledge", "beyond my scope", "not in my knowledge", "not something I know", "no idea", "no clue", "hasn't been included", "not been included", "I lack", "don't recall",
-    "do not recall", "unable to provide", "unable to answer", "unable to assist",
+    "not at liberty", "no information", "as an AI", "as a language model", "beyond my knowledge", "outside my knowledge",
+    "beyond my current knowledge", "beyond my scope", "not in my knowledge", "not something I know",
+    "no idea", "no clue", "hasn't been included", "not been included", "I lack", "don't recall", "do not recall",
+    "unable to provide", "unable to answer", "unable to assist",
 )  # fmt: skip
 """Said anywhere in an answer, these words are a refusal: wordings of TOFU's IDK answers and of chat models."""
 RIGHT = 0.5
