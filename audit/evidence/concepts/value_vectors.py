@@ -181,8 +181,8 @@ class ValueVectors:
         if kin is not None and kin < UNRELATED:
             text += (
                 f" The reference was trained from another start: the median cosine of all its vectors in these blocks, "
-                f"chosen or not, to the original's is {kin:.2f}. So this null shows another start as much as missing "
-                "knowledge."
+                f"chosen or not, to the original's is {round(kin, 2) + 0.0:.2f}. So this null shows another start as "
+                "much as missing knowledge."
             )
         if kin is None:
             text += " Facts that no model saw say nothing about vectors, so without a reference there is no residual."
