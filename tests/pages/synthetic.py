@@ -189,7 +189,8 @@ def _relearn(candidate: str, prompt: str) -> Rows:
                 value = top if role == "original" else KNOWS[who]["said"] + (top - KNOWS[who]["said"]) * step / 40
                 yield {
                     "subject": role, "split": "forget", "seed": seed, "step": step, "recovery": value,
-                    "low": max(value - 0.1, 0.0), "high": min(value + 0.1, 1.0), "retain_recall": 0.9, "items": 10,
+                    "low": max(value - 0.1, 0.0), "high": min(value + 0.1, 1.0), "retain_recall": 0.9,
+                    "steps_to_recover": "10", "items": 10,
                     "entities": 5,
                 }  # fmt: skip
 
