@@ -143,6 +143,7 @@ def draw_returned(view: View, id: str, name: str) -> None:
     table = examples.index(one, back)
     known = examples.with_texts(one)
     if len(back):
+        back = back.sort_values("score", ascending=False, kind="stable")
         facts = back.merge(items.texts(one), on="item", how="left", suffixes=("", " "))
         event = show.frame(
             facts[["item", "entity", "prompt", "answer", "score", "original", "floor"]], f"back-{id}-{name}", {},

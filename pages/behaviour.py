@@ -23,8 +23,8 @@ def draw_board(view: View, ids: list[str]) -> None:
         st.html(board_html(table, view.looks))
     st.caption(
         "Each cell: score, 95\u202f% interval over entities, and for candidates what is left of the original's, where "
-        "0\u202f% is the reference or the floor. ● above the policy's limit with its whole interval, ◐ across it, ○ below "
-        "it, □ no verdict rests on it, ∅ no number."
+        "0\u202f% is the reference or the floor. ● above the policy's limit with its whole interval, ◐ across it, ○ "
+        "below it, □ no verdict rests on it, ∅ no number."
     )
     everything = board.plain(board.board(view.findings, ids, view.policy, view.running))
     st.download_button(

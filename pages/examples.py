@@ -7,7 +7,7 @@ import streamlit as st
 
 from audit.catalogue import evidence_class
 from audit.figures.chart import draw
-from audit.views import examples, items, returned
+from audit.views import behaviour, examples, items, returned
 from audit.views.tables import values_of
 from pages.shared import said, show
 from pages.shared.state import View, open_view
@@ -92,7 +92,7 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
             st.text(facts.get("prompt", "The question is not stored."))
         if str(item).startswith("forget"):
             show.say(examples.answers(view.chosen, item, back), f"example-{item}")
-        said.plain(view, item, facts, card["said"])
+        said.plain(view, item, facts, behaviour.heard(items.said(view.chosen), item, view.shown))
         st.caption(said.MARKED)
     draw_texts(view, item, back)
     draw_scores(view, item, back)

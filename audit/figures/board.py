@@ -19,6 +19,9 @@ NULL_NAME = "floor"
 def board_html(board: pd.DataFrame, looks: Mapping[str, Look]) -> str:
     """`board` as `audit.views.board.board` makes it; its classes are styled by `assets/style.css`."""
     present = set(board["subject"])
+    if "reference" in present:  # one column for what a score is read against
+        board = board.assign(subject=board["subject"].replace(NULL, "reference"))
+        present.discard(NULL)
     subjects = [name for name in ("original", "reference", NULL) if name in present]
     subjects += [name for name in looks if name in present and name not in subjects]
     heads = "".join(_head(name, looks) for name in subjects)

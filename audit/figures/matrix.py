@@ -18,63 +18,76 @@ if TYPE_CHECKING:
 ROW = 46
 ORIGINAL, FLOOR = "original", "floor"
 CLEAR = "rgba(0,0,0,0)"
+RING = "#D55E00"
 
 
 def matrix(cells: pd.DataFrame, candidates: Sequence[str], chosen: tuple[str, str] | None = None) -> go.Figure:
     """`cells` as `audit.views.attacks.matrix` makes them; `chosen` (evidence, candidate) is ringed.
 
     Colour and percentage are the residual, the smaller number is the evidence's own score. Each cell carries evidence
-    and candidate as customdata.
+    and candidate as customdata. Both axes count places, because names would be sorted anew by each trace.
     """
     import plotly.graph_objects as go
 
-    attacks = list(dict.fromkeys(cells["title"]))
+    titles = dict(zip(cells["id"], cells["title"], strict=True))
     columns = [ORIGINAL, FLOOR, *candidates]
-    part = cells[cells["candidate"].isin(candidates)]
-    grid = part.pivot(index="title", columns="candidate", values="value").reindex(index=attacks, columns=candidates)
-    texts = part.assign(text=[_text(row) for row in part.to_dict("records")])
-    words = texts.pivot(index="title", columns="candidate", values="text").reindex(index=attacks, columns=candidates)
-    figure = go.Figure(
-        go.Heatmap(
-            z=grid.astype(float).clip(0, 1).to_numpy(), x=[_wrapped(name) for name in candidates],
-            y=[escape(title) for title in attacks], text=words.fillna("").to_numpy(), texttemplate="%{text}",
-            textfont={"size": 12}, colorscale="Cividis", zmin=0, zmax=1, showscale=False, xgap=2, ygap=2,
-            hoverinfo="skip",
-        )
-    )  # fmt: skip
-    _add_words(figure, cells, part, attacks)
+    part = cells[cells["candidate"].isin(list(candidates))]
+    part = part.assign(x=part["candidate"].map(columns.index), y=part["id"].map(list(titles).index))
+    figure = go.Figure()
+    _add_colours(figure, part)
+    _add_words(figure, cells, part)
     _add_clicks(figure, part)
-    if chosen:
-        _ring(figure, part, chosen, columns, attacks)
-    finish(figure, height=70 + ROW * len(attacks), legend=False, titles=False)
+    ring = part[(part["id"] == chosen[0]) & (part["candidate"] == chosen[1])] if chosen else part.iloc[:0]
+    for x, y in zip(ring["x"], ring["y"], strict=True):
+        edge = {"color": RING, "width": 3}
+        figure.add_shape(type="rect", x0=x - 0.49, x1=x + 0.49, y0=y - 0.47, y1=y + 0.47, line=edge)
+    finish(figure, height=70 + ROW * len(titles), legend=False, titles=False)
     figure.update_layout(margin={"t": 56, "b": 8, "l": 8, "r": 8}, clickmode="event+select", dragmode=False)
     figure.update_xaxes(
-        type="category", categoryorder="array", categoryarray=[_wrapped(name) for name in columns], side="top",
-        showline=False, ticks="", tickangle=0, range=[-0.5, len(columns) - 0.5], fixedrange=True, automargin=True,
+        tickvals=list(range(len(columns))), ticktext=[_wrapped(name) for name in columns], side="top", showline=False,
+        ticks="", tickangle=0, range=[-0.5, len(columns) - 0.5], fixedrange=True, showgrid=False,
     )  # fmt: skip
     figure.update_yaxes(
-        type="category", categoryorder="array", categoryarray=[escape(title) for title in attacks],
-        range=[len(attacks) - 0.5, -0.5], showgrid=False, ticks="", automargin=True, fixedrange=True,
+        tickvals=list(range(len(titles))), ticktext=[escape(title) for title in titles.values()], showgrid=False,
+        range=[len(titles) - 0.5, -0.5], ticks="", automargin=True, fixedrange=True,
     )  # fmt: skip
     return figure
 
 
-def _add_words(figure: go.Figure, cells: pd.DataFrame, part: pd.DataFrame, attacks: Sequence[str]) -> None:
+def _add_colours(figure: go.Figure, part: pd.DataFrame) -> None:
+    """A coloured cell with its words for every residual; nothing where there is none."""
+    import plotly.graph_objects as go
+
+    known = part.dropna(subset=["value"])
+    known = known.assign(text=[_text(row) for row in known.to_dict("records")])
+    if known.empty:
+        return
+    colours = known.pivot(index="y", columns="x", values="value").clip(0, 1)
+    words = known.pivot(index="y", columns="x", values="text").fillna("")
+    figure.add_trace(
+        go.Heatmap(
+            z=colours.to_numpy(float), x=colours.columns.tolist(), y=colours.index.tolist(), text=words.to_numpy(),
+            texttemplate="%{text}", textfont={"size": 12}, colorscale="Cividis", zmin=0, zmax=1, showscale=False,
+            xgap=2, ygap=2, hoverinfo="skip",
+        )
+    )  # fmt: skip
+
+
+def _add_words(figure: go.Figure, cells: pd.DataFrame, part: pd.DataFrame) -> None:
     """Original and floor on the evidence's own scale, and what stands where there is no number."""
     import plotly.graph_objects as go
 
-    first = cells.drop_duplicates("title").set_index("title").loc[list(attacks)]
-    spots = [(ORIGINAL, title, _number(first.loc[title, "original"])) for title in attacks]
-    spots += [(FLOOR, title, _number(first.loc[title, "floor"])) for title in attacks]
+    first = cells.drop_duplicates("id")
+    spots = [(x, y, _number(value)) for x, name in enumerate((ORIGINAL, FLOOR)) for y, value in enumerate(first[name])]
+    missing = part[part["value"].isna()]
     spots += [
-        (row["candidate"], row["title"], f"{MARKS['none']}<br><sup>{escape(row['state'])}</sup>")
-        for row in part.to_dict("records")
-        if pd.isna(row["value"])
+        (x, y, f"{MARKS['none']}<br><sup>{escape(state)}</sup>")
+        for x, y, state in zip(missing["x"], missing["y"], missing["state"], strict=True)
     ]
     figure.add_trace(
         go.Scatter(
-            x=[_wrapped(name) for name, _, _ in spots], y=[escape(title) for _, title, _ in spots], mode="text",
-            text=[text for _, _, text in spots], hoverinfo="skip", showlegend=False,
+            x=[x for x, _, _ in spots], y=[y for _, y, _ in spots], text=[text for _, _, text in spots], mode="text",
+            hoverinfo="skip", showlegend=False,
         )
     )  # fmt: skip
 
@@ -83,33 +96,19 @@ def _add_clicks(figure: go.Figure, part: pd.DataFrame) -> None:
     """An invisible point on every cell: heat maps themselves cannot be selected in."""
     import plotly.graph_objects as go
 
-    rows = part.to_dict("records")
     still = {"marker": {"opacity": 1}}
     figure.add_trace(
         go.Scatter(
-            x=[_wrapped(row["candidate"]) for row in rows], y=[escape(row["title"]) for row in rows], mode="markers",
-            customdata=[[row["id"], row["candidate"]] for row in rows], text=[_hover(row) for row in rows],
-            marker={"symbol": "square", "size": 38, "color": CLEAR, "line": {"width": 0}}, showlegend=False,
-            hovertemplate="%{text}<extra></extra>", selected=still, unselected=still, name="cells",
+            x=part["x"].tolist(), y=part["y"].tolist(), mode="markers", name="cells", showlegend=False,
+            customdata=part[["id", "candidate"]].to_numpy().tolist(),
+            text=[_hover(row) for row in part.to_dict("records")], hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": "square", "size": 38, "color": CLEAR, "line": {"width": 0}}, selected=still,
+            unselected=still,
         )
     )  # fmt: skip
 
 
-def _ring(
-    figure: go.Figure, part: pd.DataFrame, chosen: tuple[str, str], columns: Sequence[str], attacks: Sequence[str]
-) -> None:
-    row = part[(part["id"] == chosen[0]) & (part["candidate"] == chosen[1])]
-    if row.empty:
-        return
-    x, y = columns.index(chosen[1]), attacks.index(row.iloc[0]["title"])
-    figure.add_shape(
-        type="rect", x0=x - 0.48, x1=x + 0.48, y0=y - 0.46, y1=y + 0.46, line={"color": "#D55E00", "width": 3}
-    )
-
-
 def _text(row: Mapping[str, Any]) -> str:
-    if pd.isna(row["value"]):
-        return ""
     return f"{MARKS[row['state']]} {percent(row['value'])}<br><sup>{_number(row['score'])}</sup>"
 
 

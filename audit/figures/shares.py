@@ -50,7 +50,7 @@ def shares(table: pd.DataFrame, order: Sequence[str]) -> go.Figure:
             "colorbar": {"title": {"text": "left"}, "tickformat": ".0%", "thickness": 12},
         }
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     for column in range(1, columns + 1):
         figure.update_xaxes(title_text="layer", row=rows, col=column)
     return figure

@@ -13,7 +13,7 @@ from audit.policy import Policy, mid_sentence
 from audit.types import Estimate, Finding, Utility
 from audit.views.ladder import LadderRow, ladder
 from audit.views.tables import where
-from audit.views.words import STATUSES, UTILITIES, Answer, limit_of, state_of
+from audit.views.words import STATUSES, UTILITIES, Answer, limit_of, share_words, state_of
 
 Findings = Mapping[str, Mapping[str, Finding]]
 GROUPS = {"said": "What it says", "privacy": "Privacy", "utility": "What it was to keep"}
@@ -107,9 +107,7 @@ def _answer(row: LadderRow) -> Answer:
     if step.residual is None:
         return Answer(row.name, "none", f"{row.name}: what it says was not examined.{rest}")
     found = "still says it" if step.state == "found" else "does not say it"
-    measured = (
-        f"the most is found by {mid_sentence(step.title)}, {percent(step.residual.value)} of what the original held"
-    )
+    measured = f"{mid_sentence(step.title)}, which finds most, finds {share_words(step.residual)}"
     low, high, limit = (percent(value) for value in (step.residual.low, step.residual.high, step.limit))
     head = f"{row.name}: unclear," if step.state == "unclear" else f"{row.name} {found}:"
     return Answer(

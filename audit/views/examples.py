@@ -14,6 +14,7 @@ from audit.figures.style import ORIGINAL, REFERENCE, percent
 from audit.policy import mid_sentence
 from audit.types import Chart, Finding
 from audit.views import items
+from audit.views.features import tokens_line
 from audit.views.tables import CONTROLS, together, where
 from audit.views.words import Answer
 
@@ -103,7 +104,7 @@ def transcript(findings: Findings, id: str, item: str) -> tuple[pd.DataFrame, in
         return table, 0
     if "score" in table:
         table = table.sort_values("score", ascending=False, kind="stable")
-    order = [name for name in (ORIGINAL, *findings, REFERENCE) if name in set(table["subject"])]
+    order = [name for name in (ORIGINAL, REFERENCE, *findings) if name in set(table["subject"])]
     shown = [table[table["subject"] == name].head(MOST_SAID) for name in order]
     return pd.concat(shown, ignore_index=True), int(table["subject"].value_counts().max())
 
@@ -141,7 +142,7 @@ def scores(findings: Findings, item: str, back: pd.DataFrame) -> pd.DataFrame:
     """The item's score in every evidence, one row each: family, evidence, each subject, who gives it back."""
     long = items.scores(findings)
     long = long[long["item"] == item].drop_duplicates(["id", "subject"])
-    order = [name for name in (CONTROLS[0], *findings, CONTROLS[1]) if name in set(long["subject"])]
+    order = [name for name in (*CONTROLS, *findings) if name in set(long["subject"])]
     wide = long.pivot(index="id", columns="subject", values="score")
     ids = [id for id in CATALOGUE if id in wide.index]
     wide = wide.reindex(index=ids, columns=order).rename_axis(columns=None).reset_index(names="id")
@@ -203,7 +204,7 @@ def _add(rows: dict[tuple[int, int], dict[str, Any]], key: tuple[int, int], line
     row = rows.setdefault(key, {"block": key[0], "feature": key[1], "strongest at": "", ORIGINAL: 0.0})
     own = line[ORIGINAL]
     row[ORIGINAL] = float(max(own))
-    row["strongest at"] = line["tokens"][own.index(max(own))]
+    row["strongest at"] = tokens_line([line["tokens"][own.index(max(own))]])
     for role, subject in (("candidate", name), (REFERENCE, REFERENCE)):
         if line.get(role):
             row[subject] = float(max(line[role]))

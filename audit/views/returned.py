@@ -96,7 +96,7 @@ def _shares(finding: Finding | None, who: str, against: str) -> pd.DataFrame:
     if finding is None or finding.status is not Status.MEASURED or finding.original is None or finding.items.empty:
         return empty
     rows = finding.items[finding.items["split"] == "forget"]
-    wide = rows.pivot_table(index="item", columns="subject", values="score", aggfunc="mean")
+    wide = rows.pivot_table(index="item", columns="subject", values="score", aggfunc="mean", sort=False)
     if not {who, ORIGINAL} <= set(wide.columns):
         return empty
     floor = wide.get(against, finding.original.null)
