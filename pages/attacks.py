@@ -15,7 +15,7 @@ from audit.figures.forest import forest
 from audit.figures.matrix import matrix
 from audit.figures.panels import panels
 from audit.views import attacks, examples, items, returned
-from audit.views.tables import in_place, residuals, values_of, where
+from audit.views.tables import residuals, values_of, where
 from pages.shared import said, show
 from pages.shared.state import View, open_view
 
@@ -180,7 +180,7 @@ def one_part(view: View, ids: list[str]) -> None:
 
 
 view = open_view(__file__, "Attacks", "What comes back under attack, beside what a model that never knew gives.")
-asked = in_place(view.ids, "recoverable")
+asked = attacks.ids_of(view.ids)
 if not asked:
     st.text("No attack was asked for in this audit.")
 elif draw_all(view, asked):

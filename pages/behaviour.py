@@ -10,6 +10,7 @@ from audit.figures.roc import roc
 from audit.views import behaviour, board, items
 from pages.shared import said, show
 from pages.shared.state import View, open_view
+from pages.shared.theme import literal
 
 CHOSEN = "answers-of"
 FEW = 3
@@ -51,6 +52,8 @@ def draw_measure(view: View, id: str, table: pd.DataFrame) -> None:
         f"roc-{id}",
         "ROC curve for each subject: share of forgotten items recognised against false alarms, guessing dotted.",
     )
+    if words := board.areas(board.roc_rows(table, column, kind)):
+        st.caption(literal(words))
 
 
 @st.fragment

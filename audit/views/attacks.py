@@ -18,6 +18,12 @@ from audit.views.tables import residuals, where
 from audit.views.words import STATUSES, Answer, estimate_words, residual_words
 
 ALL = "all"
+MOST_NAMED = 3
+
+
+def ids_of(ids: Sequence[str]) -> list[str]:
+    """The attacks: what looks whether anything can be recovered, and diagnoses of the same family."""
+    return [id for id in ids if evidence_class(id).place == "recoverable" or id.startswith("attacks.")]
 
 
 def seeds(table: pd.DataFrame) -> dict[str, str]:
@@ -129,9 +135,10 @@ def answers(cells: pd.DataFrame, names: Sequence[str], limit: float) -> list[Ans
     """One sentence for each candidate: how many attacks bring it back, and which one most."""
     found = []
     for name in names:
-        part = cells[(cells["candidate"] == name) & cells["value"].notna()]
+        own = cells[cells["candidate"] == name]
+        part, gaps = own[own["value"].notna()], _gaps(own[own["value"].isna()])
         if part.empty:
-            found.append(Answer(name, "none", f"{name}: no attack has given a number."))
+            found.append(Answer(name, "none", f"{name}: no attack has given a number.{gaps}"))
             continue
         top = part.loc[part["value"].idxmax()]
         above = int((part["low"] > limit).sum())
@@ -144,8 +151,15 @@ def answers(cells: pd.DataFrame, names: Sequence[str], limit: float) -> list[Ans
             "unclear": f"{name}: unclear, of {len(part)} attacks none lies above the limit, but not all below it",
         }[state]
         scope = f"95\u202f% interval {percent(top['low'])} to {percent(top['high'])}; limit {percent(limit)}."
-        found.append(Answer(name, state, f"{head}; {most}.", scope))
+        found.append(Answer(name, state, f"{head}; {most}.{gaps}", scope))
     return found
+
+
+def _gaps(missing: pd.DataFrame) -> str:
+    """The attacks without a number, a few by name."""
+    named = [f"{mid_sentence(row.title)} ({row.state})" for row in missing.itertuples()]
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return f" Without a number: {', '.join(named[:MOST_NAMED])}{more}." if named else ""
 
 
 def first_choice(cells: pd.DataFrame, names: Sequence[str]) -> tuple[str, str] | None:

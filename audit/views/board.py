@@ -29,7 +29,7 @@ def ids_of(ids: Sequence[str]) -> dict[str, list[str]]:
         place = evidence_class(id).place
         if id.startswith("privacy."):
             found["privacy"].append(id)
-        elif place in ("said", "utility"):
+        elif place in ("said", "utility") and not id.startswith("attacks."):
             found[place].append(id)
     return {group: members for group, members in found.items() if members}
 
@@ -128,6 +128,18 @@ def roc_kinds(table: pd.DataFrame) -> tuple[str, list[str]]:
             if len(values) > 1:
                 return str(column), values
     return "", []
+
+
+def areas(table: pd.DataFrame) -> str:
+    """The area under each subject's curve with its interval in words; empty where the table has none."""
+    if "auc" not in table:
+        return ""
+    parts = []
+    for row in table.drop_duplicates("subject").to_dict("records"):
+        known = pd.notna(row.get("auc_low")) and pd.notna(row.get("auc_high"))
+        interval = f" ({row['auc_low']:.2f} to {row['auc_high']:.2f})" if known else ""
+        parts.append(f"{row['subject']} {row['auc']:.2f}{interval}")
+    return f"Area under the curve, 0.5 is guessing: {', '.join(parts)}."
 
 
 def roc_rows(table: pd.DataFrame, column: str = "", value: str = "") -> pd.DataFrame:

@@ -15,7 +15,7 @@ from audit.policy import mid_sentence
 from audit.types import Chart, Finding
 from audit.views import items
 from audit.views.features import tokens_line
-from audit.views.tables import CONTROLS, together, where
+from audit.views.tables import CONTROLS, together, values_of, where
 from audit.views.words import Answer
 
 Findings = Mapping[str, Mapping[str, Finding]]
@@ -94,12 +94,19 @@ def items_with_texts(findings: Findings, id: str) -> list[str]:
     return list(found)
 
 
-def transcript(findings: Findings, id: str, item: str) -> tuple[pd.DataFrame, int]:
+def families(findings: Findings, id: str, item: str) -> list[str]:
+    """What was tried on one item in one evidence, where its table says so."""
+    return [str(family) for family in values_of(_of_item(findings, id, item), "family")]
+
+
+def transcript(findings: Findings, id: str, item: str, family: str | None = None) -> tuple[pd.DataFrame, int]:
     """What every subject said to one item in one evidence, and how many texts there are of the subject with most.
 
     Subjects in their order, the highest-scoring texts first, at most MOST_SAID of each.
     """
     table = _of_item(findings, id, item)
+    if family is not None:
+        table = table[table["family"].astype(str) == family]
     if table.empty:
         return table, 0
     if "score" in table:
@@ -111,7 +118,7 @@ def transcript(findings: Findings, id: str, item: str) -> tuple[pd.DataFrame, in
 
 def remark(row: Mapping[str, Any], asked: str) -> str:
     """The circumstances of one text: everything else that its row holds, and the prompt where it is another one."""
-    skipped = {*COLUMNS, *TEXTS}
+    skipped = {*COLUMNS, *TEXTS, "low", "high", *(["wanted"] if row.get("wanted") == row.get("answer") else [])}
     parts = [f"{name} {_short(row[name])}" for name in row if name not in skipped and not _missing(row[name])]
     prompt = row.get("prompt")
     if isinstance(prompt, str) and prompt != asked:

@@ -36,7 +36,14 @@ def plain(view: View, item: str, facts: Mapping[str, str], heard: Mapping[str, s
 
 def transcript(view: View, findings: Findings, id: str, item: str, key: str) -> None:
     """What each subject said to one item in one evidence; the texts with the highest scores of each."""
-    rows, most = examples.transcript(findings, id, item)
+    families = examples.families(findings, id, item)
+    family = None
+    if len(families) > 1:
+        family = st.selectbox(
+            "What was tried", families, index=None, placeholder="all: the highest scores of each subject",
+            key=f"{key}-family-{id}",
+        )  # fmt: skip
+    rows, most = examples.transcript(findings, id, item, family)
     facts = items.texts(findings)
     own = facts[facts["item"] == item]
     asked, answer = (str(own.iloc[0][name]) if len(own) else "" for name in ("prompt", "answer"))
