@@ -70,7 +70,7 @@ def answers_part(view: View) -> None:
     if table.empty:
         st.text("No answer is stored: recall was not measured in this audit.")
         return
-    left, middle, right = st.columns([1, 1, 1])
+    left, middle, right = st.columns([2, 3, 2])
     with left:
         splits = list(dict.fromkeys(table["split"]))
         split = st.segmented_control("Items", splits, key="answers-split", default=splits[0], required=True,

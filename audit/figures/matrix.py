@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from audit.figures.style import GREY, escape, finish, percent
+from audit.figures.style import GREY, escape, finish, ink_on, percent
 from audit.views.words import MARKS
 
 if TYPE_CHECKING:
@@ -59,16 +59,20 @@ def _add_colours(figure: go.Figure, part: pd.DataFrame) -> None:
     import plotly.graph_objects as go
 
     known = part.dropna(subset=["value"])
-    known = known.assign(text=[_text(row) for row in known.to_dict("records")])
     if known.empty:
         return
-    colours = known.pivot(index="y", columns="x", values="value").clip(0, 1)
-    words = known.pivot(index="y", columns="x", values="text").fillna("")
+    colours = known.assign(value=known["value"].clip(0, 1)).pivot(index="y", columns="x", values="value")
     figure.add_trace(
         go.Heatmap(
-            z=colours.to_numpy(float), x=colours.columns.tolist(), y=colours.index.tolist(), text=words.to_numpy(),
-            texttemplate="%{text}", textfont={"size": 12}, colorscale="Cividis", zmin=0, zmax=1, showscale=False,
-            xgap=2, ygap=2, hoverinfo="skip",
+            z=colours.to_numpy(float), x=colours.columns.tolist(), y=colours.index.tolist(), colorscale="Cividis",
+            zmin=0, zmax=1, showscale=False, xgap=2, ygap=2, hoverinfo="skip",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=known["x"].tolist(), y=known["y"].tolist(), mode="text", hoverinfo="skip", showlegend=False,
+            text=[_text(row) for row in known.to_dict("records")],
+            textfont={"size": 13, "color": [ink_on(value) for value in known["value"]]},
         )
     )  # fmt: skip
 
@@ -81,7 +85,7 @@ def _add_words(figure: go.Figure, cells: pd.DataFrame, part: pd.DataFrame) -> No
     spots = [(x, y, _number(value)) for x, name in enumerate((ORIGINAL, FLOOR)) for y, value in enumerate(first[name])]
     missing = part[part["value"].isna()]
     spots += [
-        (x, y, f"{MARKS['none']}<br><sup>{escape(state)}</sup>")
+        (x, y, f"{MARKS['none']}<br>{_small(escape(state))}")
         for x, y, state in zip(missing["x"], missing["y"], missing["state"], strict=True)
     ]
     figure.add_trace(
@@ -109,7 +113,11 @@ def _add_clicks(figure: go.Figure, part: pd.DataFrame) -> None:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    return f"{MARKS[row['state']]} {percent(row['value'])}<br><sup>{_number(row['score'])}</sup>"
+    return f"{MARKS[row['state']]} {percent(row['value'])}<br>{_small(_number(row['score']))}"
+
+
+def _small(text: str) -> str:
+    return f"<span style='font-size:10px'>{text}</span>"
 
 
 def _hover(row: Mapping[str, Any]) -> str:
