@@ -37,6 +37,13 @@ page = st.navigation(
             help="Every candidate's verdict: is it still said, stored or recoverable?",
         ),
         st.Page(
+            "pages/behaviour.py",
+            title="Behaviour",
+            icon=":material/forum:",
+            url_path="behaviour",
+            help="What each model says when it is asked: scoreboard, privacy, answers side by side.",
+        ),
+        st.Page(
             "pages/drift.py",
             title="Drift",
             icon=":material/scatter_plot:",
@@ -70,6 +77,13 @@ page = st.navigation(
             icon=":material/lock_open:",
             url_path="attacks",
             help="What comes back under attack, and how much of it a model that never knew gives too.",
+        ),
+        st.Page(
+            "pages/examples.py",
+            title="Examples",
+            icon=":material/plagiarism:",
+            url_path="examples",
+            help="One item and everything known about it; which facts came back.",
         ),
         st.Page(
             "pages/new_audit.py",

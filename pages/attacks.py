@@ -1,8 +1,9 @@
-"""What comes back under attack, with the floor that a model which never knew sets."""
+"""What comes back under attack: all attacks and candidates in one table, from which curve, facts and texts open."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pandas as pd
 import streamlit as st
@@ -11,114 +12,176 @@ from audit.catalogue import evidence_class
 from audit.figures.chart import draw
 from audit.figures.curves import add_level
 from audit.figures.forest import forest
+from audit.figures.matrix import matrix
 from audit.figures.panels import panels
-from audit.views import attacks
-from audit.views.methods import columns
-from audit.views.tables import in_place, values_of, where
-from pages.shared import show
+from audit.views import attacks, examples, items, returned
+from audit.views.tables import residuals, values_of, where
+from pages.shared import said, show
 from pages.shared.state import View, open_view
 
-RELEARN, QUANTIZED, HEAD = "attacks.relearn", "attacks.quantization", "attacks.head_projection"
+ATTACK, ON = "attack", "attack-on"
+MOST_COLUMNS = 10
+CELLS = "attack-cells"
 
 
-@st.fragment
-def draw_all(view: View) -> None:
-    """Every attack on every candidate; a chosen row opens what was measured."""
-    ids = in_place(view.ids, "recoverable")
-    st.subheader("What does each attack bring back?")
-    if not ids:
-        st.text("No attack was asked for in this audit.")
-        return
-    titles = {id: evidence_class(id).title for id in ids}
-    limit = view.policy.rules["recoverable"].limit
-    rows = attacks.forest_rows(view.findings, ids, view.policy, view.running)
-    show.plot(
-        forest(rows, view.candidates, list(titles.values()), view.looks, dict.fromkeys(titles.values(), limit)),
-        "forest",
-        "Residual of every attack for every candidate with 95 % interval; 0 is the reference under the same attack, "
-        "1 the original, the limit is dotted. The same numbers are in the table below.",
-    )
+def draw_all(view: View, ids: list[str]) -> tuple[str, str] | None:
+    """The recovery table; what is chosen in it, or below it, is returned."""
+    cells = attacks.matrix(view.findings, ids, view.policy, view.running)
+    show.say(attacks.answers(cells, view.shown, view.policy.rules["recoverable"].limit), "attacks")
+    first = attacks.first_choice(cells, view.shown or view.candidates)
+    if first is None:
+        return None
+    chosen = _chosen(ids, view.candidates, first)
+    for start in range(0, len(view.candidates), MOST_COLUMNS):
+        names = view.candidates[start : start + MOST_COLUMNS]
+        show.plot(
+            matrix(cells, names, chosen),
+            f"{CELLS}-{start}",
+            "Every attack (rows) on every candidate (columns): what came back as a share of what the original held, "
+            "beside the score of the original before the attack and the floor. The numbers are in the table below.",
+            functools.partial(_cell_picked, start),
+            ("points",),
+        )
     st.caption(
-        "0: what the reference gives under the same attack. 1: what the original says before any attack. Dots: the "
-        "policy's limit. A full point lies above it with its whole interval, an open one below, a diamond across it."
+        "Percentages: what comes back, where 0\u202f% is what a model that never knew gives under the same attack and "
+        "100\u202f% what the original says before any. Small numbers, original and floor: scores on the attack's own "
+        "scale. ● above the policy's limit with its whole interval, ◐ across it, ○ below it, □ no verdict rests on "
+        "it, ∅ no number. Click a cell to open it."
     )
-    table = attacks.recovery(view.findings, ids)
-    event = show.frame(
-        table, "recovery", {}, "Every attack on every candidate, with floor, ceiling and interval",
-        on_select="rerun", selection_mode="single-row",
-    )  # fmt: skip
-    chosen = [row for row in event.selection.rows if row < len(table)]
-    if chosen:
-        row = table.iloc[chosen[0]]
-        draw_detail(view, next(id for id in ids if titles[id] == row["attack"]), str(row["candidate"]))
+    with st.expander("All numbers with intervals, floors and reasons", icon=":material/table:"):
+        show.frame(
+            attacks.recovery(view.findings, ids), "recovery", {},
+            "Every attack on every candidate, with floor, ceiling and interval",
+        )  # fmt: skip
+    return chosen
 
 
-def draw_detail(view: View, id: str, name: str) -> None:
-    """One attack on one candidate: its rows, its note, how it was run."""
-    finding = view.findings[name][id]
-    with st.container(border=True, key="attack-card"):
-        st.text(f"{evidence_class(id).title} on {name}")
-        st.text(finding.note or finding.reason or "No note was stored.")
-        if not finding.table.empty:
-            show.frame(where(finding.table, subject="candidate"), "attack-rows", columns(id), f"Rows of {id}")
+def _chosen(ids: list[str], candidates: list[str], first: tuple[str, str]) -> tuple[str, str]:
+    """Attack and candidate as the boxes below the table, or the address, say."""
+    wanted = [
+        st.session_state.get(key) or st.query_params.get(key) or default
+        for key, default in zip((ATTACK, ON), first, strict=True)
+    ]
+    id, name = (
+        value if value in options else default
+        for value, options, default in zip(wanted, (ids, candidates), first, strict=True)
+    )
+    st.session_state[ATTACK], st.session_state[ON] = id, name
+    return id, name
 
 
-def draw_relearn(view: View, table: pd.DataFrame) -> None:
-    """Recall of facts that were not trained on, and of what was to be kept, along the attack."""
+def _cell_picked(start: int) -> None:
+    """A click in the table sets both boxes."""
+    picked = attacks.picked_cell(st.session_state[f"{CELLS}-{start}"].selection)
+    if picked:
+        st.session_state[ATTACK], st.session_state[ON] = picked
+
+
+def draw_one(view: View, ids: list[str]) -> None:
+    """One attack on one candidate: the curve, every candidate's interval, the facts that came back, the texts."""
+    st.header("One attack")
     left, right = st.columns(2)
     with left:
-        runs = attacks.seeds(table)
-        seed = st.selectbox("Run", list(runs), format_func=lambda s: runs[s], key="attack-run", bind="query-params")
+        id = st.selectbox(
+            "Attack", ids, format_func=lambda i: evidence_class(i).title, key=ATTACK, bind="query-params"
+        )  # fmt: skip
     with right:
+        name = st.selectbox("Candidate", view.candidates, key=ON, bind="query-params")
+    narrowed = dataclasses.replace(view, shown=[n for n in view.candidates if n in {*view.shown, name}])
+    show.evidence(narrowed, id, lambda table: draw_chart(narrowed, id, table))
+    draw_intervals(view, id)
+    draw_returned(view, id, name)
+
+
+def draw_chart(view: View, id: str, table: pd.DataFrame) -> None:
+    """The attack's chart: a curve along its steps with what it breaks, or bars and lines as the evidence has them."""
+    chart = evidence_class(id).chart
+    if "seed" in table and attacks.ALL in set(table["seed"].astype(str)):
+        runs = attacks.seeds(table)
+        seed = st.selectbox("Run", list(runs), format_func=lambda s: runs[s], key=f"run-{id}")
+        table = table[table["seed"].astype(str) == seed]
+    if attacks.is_curve(table) and chart.x == "step":
         splits = values_of(table, "split")
-        split = st.segmented_control(
-            "Facts", splits, key="relearn-split", default=splits[0], required=True, bind="query-params"
-        )
+        if len(splits) > 1:
+            split = st.segmented_control("Facts", splits, key=f"split-{id}", default=splits[0], required=True)
+            table = where(table, split=split)
+        parts = attacks.curve_panels(chart, attacks.drawn(chart, table).table)
+        show.plot(panels(parts, view.looks), f"curve-{id}",
+                  "Two line charts along the attack: what comes back, and what was to be kept. When the second falls, "
+                  "the attack breaks the model.")  # fmt: skip
+        return
+    ready = attacks.drawn(chart, table)
+    figure = draw(ready.chart, ready.table, view.looks)
+    if ready.level is not None:
+        add_level(figure, ready.level, view.looks["original"], "original, not attacked")
+    show.plot(figure, f"chart-{id}", f"{chart.title}: {chart.y_title} by {chart.x_title}.")
+
+
+def draw_intervals(view: View, id: str) -> None:
+    """Every candidate under one attack, with its interval."""
+    title = evidence_class(id).title
+    limit = view.policy.rules["recoverable"].limit
+    st.markdown("#### Every candidate under this attack")
     show.plot(
-        panels(attacks.relearn_panels(attacks.run_of(table, seed, split)), view.looks),
-        "relearn",
-        "Two line charts along the attack: recall of facts that were not trained on, and of what was to be kept. When "
-        "the second falls, the attack breaks the model.",
-    )
+        forest(residuals(view.findings, [id], view.policy, view.running), view.candidates, [title], view.looks,
+               {title: limit}),
+        f"forest-{id}",
+        f"Residual of every candidate under {title} with 95 % interval; 0 is the reference under the same attack, 1 "
+        "the original, the limit is dotted.",
+    )  # fmt: skip
+    st.caption("Dots: the policy's limit. A full point lies above it with its whole interval, an open one below, a "
+               "diamond across it.")  # fmt: skip
 
 
-def draw_quantized(view: View, table: pd.DataFrame) -> None:
-    """Recall in each number format."""
-    figure = draw(evidence_class(QUANTIZED).chart, attacks.without_original(table), view.looks)
-    level = attacks.original_level(table, "recall")
-    if level is not None:
-        add_level(figure, level, view.looks["original"], "original, not quantised")
-    show.plot(figure, "quantized", "Recall in each number format by subject, with the level of the original.")
+def draw_returned(view: View, id: str, name: str) -> None:
+    """The facts that came back under one attack on one candidate, and what was said to them where texts are kept."""
+    st.markdown("#### The facts that came back")
+    one = {name: view.findings[name]}
+    back = returned.came_back(one, view.policy, [id])
+    count, chance = returned.by_chance(one, view.policy, [id])[name]
+    st.text(returned.counted(name, count, chance))
+    table = examples.index(one, back)
+    known = examples.with_texts(one)
+    if len(back):
+        back = back.sort_values("score", ascending=False, kind="stable")
+        facts = back.merge(items.texts(one), on="item", how="left", suffixes=("", " "))
+        event = show.frame(
+            facts[["item", "entity", "prompt", "answer", "score", "original", "floor"]], f"back-{id}-{name}", {},
+            "Facts that came back", height=240, on_select="rerun", selection_mode="single-row",
+        )  # fmt: skip
+        rows = [row for row in event.selection.rows if row < len(facts)]
+        picked = str(facts["item"].iloc[rows[0]]) if rows else str(facts["item"].iloc[0])
+        said.link(view, picked)
+    else:
+        picked = str(table["item"].iloc[0]) if len(table) else ""
+    if id in known:
+        draw_transcript(view, id, name, picked)
+    else:
+        st.caption("This attack keeps scores, no texts.")
 
 
-def draw_head(view: View, table: pd.DataFrame) -> None:
-    """Answers that surface when the head reads the layers between."""
-    chart = dataclasses.replace(evidence_class(HEAD).chart, facet="split")
-    show.plot(
-        draw(chart, attacks.by_block(table), view.looks), "head", "Share of answers among the top tokens by block."
-    )
+def draw_transcript(view: View, id: str, name: str, picked: str) -> None:
+    """What each subject said to one item under the attack."""
+    st.markdown("#### Transcript")
+    one = {name: view.findings[name]}
+    options = examples.items_with_texts(one, id)
+    if not options:
+        st.text("No text is stored for this candidate.")
+        return
+    item = st.selectbox("Item", options, index=options.index(picked) if picked in options else 0,
+                        key=f"transcript-{id}-{name}-{picked}")  # fmt: skip
+    said.transcript(view, one, id, item, "attack-transcript")
 
 
 @st.fragment
-def relearn_part(view: View) -> None:
-    """Relearning."""
-    show.evidence(view, RELEARN, lambda table: draw_relearn(view, table))
+def one_part(view: View, ids: list[str]) -> None:
+    """One attack; a fragment, so that choosing an item redraws the rest of the page not at all."""
+    draw_one(view, ids)
 
 
-@st.fragment
-def quantized_part(view: View) -> None:
-    """Quantisation."""
-    show.evidence(view, QUANTIZED, lambda table: draw_quantized(view, table))
-
-
-@st.fragment
-def head_part(view: View) -> None:
-    """Head projection."""
-    show.evidence(view, HEAD, lambda table: draw_head(view, table))
-
-
-view = open_view(__file__, "Attacks", "What comes back under cheap attacks, beside what a model that never knew gives.")
-draw_all(view)
-relearn_part(view)
-quantized_part(view)
-head_part(view)
+view = open_view(__file__, "Attacks", "What comes back under attack, beside what a model that never knew gives.")
+asked = attacks.ids_of(view.ids)
+if not asked:
+    st.text("No attack was asked for in this audit.")
+elif draw_all(view, asked):
+    draw_one(view, asked)

@@ -10,7 +10,7 @@ from audit.types import Verdict
 from audit.views import imported, items, overview
 from audit.views.ladder import LadderRow, blind_spots, headline, ladder
 from audit.views.tables import unanswered
-from pages.shared import show
+from pages.shared import said, show
 from pages.shared.state import View, open_view
 
 ITEM = "item"
@@ -84,10 +84,9 @@ def draw_items(view: View) -> None:
     """Every forgotten item and what each subject makes of it; a chosen row opens the item's card."""
     st.subheader("Item by item")
     measures = {items.SAID: items.SAID, **items.measures(view.chosen)}
-    measure = st.segmented_control(
-        "Show", list(measures), format_func=lambda id: measures[id], key="measure", default=items.SAID,
-        required=True, bind="query-params",
-    )  # fmt: skip
+    measure = st.selectbox(
+        "Show", list(measures), format_func=lambda id: measures[id], key="measure", bind="query-params", width=360
+    )
     table = items.by_subject(view.chosen, None if measure == items.SAID else measure)
     if table.empty:
         st.text("No item has been measured yet.")
@@ -136,11 +135,12 @@ def draw_card(view: View, item: str) -> None:
             st.caption("Right answer")
             st.text(facts.get("answer", "not stored"))
         with right:
-            for name, said in card["said"].items():
-                st.text(f"{name} says: {said or '(nothing)'}")
+            for name, words in card["said"].items():
+                st.text(f"{name} says: {words or '(nothing)'}")
         if not card["scores"].empty:
             st.caption("Score of this item in each measurement; empty: not measured for this subject")
             show.frame(card["scores"].reset_index(names="evidence"), "card-scores", {}, f"All scores of item {item}")
+        said.link(view, item)
 
 
 view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from audit.figures import features as figures
 from audit.views import features
-from pages.shared import live, show, theme
+from pages.shared import live, said, show, theme
 from pages.shared.state import View, open_view
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
@@ -50,7 +50,7 @@ def draw_features(view: View) -> None:
             draw_card(view, features.card(table, layer, feature, name))
     if feature is not None:
         card = features.card(table, layer, feature, name)
-        draw_contexts(card)
+        draw_contexts(view, card)
         draw_live(view, name, card, with_cards)
 
 
@@ -86,7 +86,7 @@ def draw_card(view: View, card: features.Card) -> None:
     )
 
 
-def draw_contexts(card: features.Card) -> None:
+def draw_contexts(view: View, card: features.Card) -> None:
     """The strongest contexts, tokens shaded, one model under the other."""
     st.text("Where it fires most: the stronger the colour of a token, the more, on one scale for all models.")
     for place, line in enumerate(card.contexts):
@@ -95,10 +95,7 @@ def draw_contexts(card: features.Card) -> None:
             f"context-{place}",
             f"Activation of feature {card.feature} at every token of {line['item']}, a line for each model.",
         )
-        st.page_link(
-            "pages/overview.py", label=f"Everything about {line['item']}", icon=":material/arrow_forward:",
-            query_params={"item": line["item"]},
-        )  # fmt: skip
+        said.link(view, line["item"])
 
 
 def draw_live(view: View, name: str, card: features.Card, known: list[int]) -> None:

@@ -39,7 +39,7 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
         rows=rows,
         cols=columns,
         shared_xaxes="all" if chart.kind != "bar" else False,
-        shared_yaxes="all" if chart.kind != "bar" else False,
+        shared_yaxes="all",
         subplot_titles=[escape(f) for f in facets] if by else None,
         horizontal_spacing=0.05,
         vertical_spacing=0.16 / rows,
@@ -174,6 +174,7 @@ def _heat(
         row=cell[0],
         col=cell[1],
     )
+    figure.update_yaxes(showgrid=False, ticks="", row=cell[0], col=cell[1])
     if first:
         figure.update_layout(coloraxis={"colorscale": "Cividis", "colorbar": {"title": {"text": escape(value)}}})
 

@@ -75,6 +75,11 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
+def ink_on(share: float) -> str:
+    """The ink that can be read on the colour of a share of the scale Cividis, 0 to 1: at least 4 to 1 everywhere."""
+    return INK["light"] if share >= 0.5 else "#FFFFFF"
+
+
 def percent(value: float) -> str:
     """A share in words: `81 %`, with a real minus sign."""
     rounded = round(value * 100)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from audit.catalogue import evidence_class
-from audit.types import Finding
+from audit.types import SPLITS, Finding
 from audit.views.tables import CONTROLS, together
 
 FACTS = ["item", "entity", "attribute", "prompt", "answer"]
@@ -52,6 +52,12 @@ def facts(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") 
     return pd.DataFrame(columns=FACTS)
 
 
+def texts(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
+    """The texts of the items of all splits, columns FACTS and split."""
+    parts = [facts(findings, split).assign(split=split) for split in SPLITS]
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True).drop_duplicates("item")
+
+
 def said(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     """What every subject says to every item: item, subject, said."""
     ids = _with_texts(findings, ("behaviour.recall", "utility.retain"))
@@ -93,8 +99,8 @@ def measures(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget
 
 def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
     """Everything known about one item: `facts` (texts), `said` by subject, `scores` with a row for each evidence."""
-    texts = pd.concat([facts(findings, split) for split in ("forget", "retain", "holdout")], ignore_index=True)
-    row = texts[texts["item"] == item]
+    known = texts(findings)
+    row = known[known["item"] == item].drop(columns="split")
     heard = said(findings)
     heard = heard[heard["item"] == item].drop_duplicates("subject")
     long = scores(findings)

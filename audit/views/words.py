@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from audit.catalogue import evidence_class
@@ -79,14 +80,15 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     if limit is None:
         zero = "the reference" if finding.null == "reference" else "never learned"
         like = f"{percent(residual.value)} like the original, where 0\u202f% is {zero}"
-        sentence = f"{name}: {finding.note}" if finding.note else f"{name}: {like}."
+        note = re.sub(r"(?<=\d) %", "\u202f%", finding.note)  # a number and its unit stay on one line
+        sentence = f"{name}: {note}" if note else f"{name}: {like}."
         reach = f"{like}; {scope}" if finding.note else scope
         return Answer(name, "described", sentence, f"{reach}. No verdict rests on it.")
     title, state = mid_sentence(evidence_class(finding.id).title), state_of(residual, limit)
     verb = {"found": f" {FOUND[finding.place]}:", "clear": ":", "unclear": ": unclear,"}[state]
     side = {"found": "above", "clear": "below", "unclear": "across"}[state]
     scope = f"{scope}; {side} the limit of {percent(limit)}."
-    return Answer(name, state, f"{name}{verb} {title} finds {_share(residual)}.", scope)
+    return Answer(name, state, f"{name}{verb} {title} finds {share_words(residual)}.", scope)
 
 
 def state_of(residual: Residual, limit: float) -> str:
@@ -115,7 +117,8 @@ def estimate_words(estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f}, n = {estimate.n})"
 
 
-def _share(residual: Residual) -> str:
+def share_words(residual: Residual) -> str:
+    """How much of what the original held is left."""
     if round(residual.value * 100) <= 0:
         return f"nothing beyond the null ({percent(residual.value)})"
     return f"{percent(residual.value)} of what the original held"

@@ -70,17 +70,28 @@ def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
     )
 
 
-def one_of(view: View, title: str, ids: Sequence[str], key: str) -> None:
-    """Several measurements, of which the reader opens one; nothing when none was asked for."""
+def one_of(
+    view: View,
+    title: str,
+    ids: Sequence[str],
+    key: str,
+    draw: Callable[[str, pd.DataFrame], None] | None = None,
+) -> None:
+    """Several measurements, of which the reader opens one; nothing when none was asked for.
+
+    `draw` puts the chart of an evidence, given its id and joined table; without it the evidence's own chart is drawn.
+    """
     asked = [id for id in ids if id in view.ids]
     if not asked:
         return
     st.header(title)
-    id = st.segmented_control(
-        "Measurement", asked, format_func=lambda i: evidence_class(i).title, key=key, default=asked[0], required=True,
-        bind="query-params",
-    )  # fmt: skip
-    evidence(view, id, lambda table: chart(view, id, table))
+    id = asked[0]
+    if len(asked) > 1:
+        id = st.segmented_control(
+            "Measurement", asked, format_func=lambda i: evidence_class(i).title, key=key, default=asked[0],
+            required=True, bind="query-params",
+        )  # fmt: skip
+    evidence(view, id, lambda table: draw(id, table) if draw else chart(view, id, table))
 
 
 def say(answers: Iterable[Answer], id: str) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-PAGES = ("", "drift", "probes", "sae_features", "concept_vectors", "attacks", "new_audit", "report", "methods")
+PAGES = (
+    "", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "new_audit",
+    "report", "methods",
+)  # fmt: skip
 pytestmark = pytest.mark.e2e
 
 

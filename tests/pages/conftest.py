@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.pages import synthetic
+from tests.pages import shapes, synthetic
 
 APP = Path(__file__).parent.parent.parent / "app.py"
-PAGES = ("overview", "drift", "probes", "sae_features", "concept_vectors", "attacks", "report", "methods", "new_audit")
+PAGES = (
+    "overview", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "report",
+    "methods", "new_audit",
+)  # fmt: skip
 TIMEOUT = 180
 Open = Callable[..., AppTest]
 
@@ -20,8 +23,9 @@ Open = Callable[..., AppTest]
 def made_up_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs: `people`, complete, and `gaps`, with every way of having no number."""
     root = tmp_path_factory.mktemp("runs")
-    synthetic.build(root / "people")
-    synthetic.with_every_status(root / "gaps")
+    with shapes.registered():
+        synthetic.build(root / "people")
+        synthetic.with_every_status(root / "gaps")
     return root
 
 
@@ -38,7 +42,8 @@ def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
         app.switch_page(f"pages/{page}.py").run()
         return app
 
-    yield opened
+    with shapes.registered():
+        yield opened
 
 
 def texts(app: AppTest) -> str:

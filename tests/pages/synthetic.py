@@ -247,6 +247,66 @@ def _typed(id: str) -> Callable[[str, str], Rows]:
     return rows
 
 
+def _texts(id: str) -> Callable[[str, str], Rows]:
+    """Rows with a text per item: two families of three runs each; what the table has besides is filled by type."""
+    hints = get_type_hints(make(id).row)  # type: ignore[call-overload]
+
+    def rows(candidate: str, prompt: str) -> Rows:
+        filled = next(_typed(id)(candidate, prompt))
+        for role, who in _everyone(candidate):
+            known = answers("recoverable", who, "x")
+            for (item, entity, attribute), yes in zip(ITEMS, known, strict=True):
+                text = _text(prompt, entity, attribute)
+                for family in ("prefix", "role play"):
+                    for run in range(3):
+                        right = bool(yes) and run == 0
+                        row = {
+                            **text, "item": item, "entity": entity, "attribute": attribute, "subject": role,
+                            "split": "forget", "family": family, "run": run, "wanted": text["answer"],
+                            "prompt": f"{family}: {text['prompt']}", "score": float(right),
+                            "said": f"Surely {text['answer']}." if right else prompt or "I cannot tell.",
+                        }  # fmt: skip
+                        yield {name: row.get(name, filled[name]) for name in hints}
+
+    return rows
+
+
+def _curve(id: str) -> Callable[[str, str], Rows]:
+    """A ROC curve of each subject, with a first point that has no value."""
+    hints = get_type_hints(make(id).row)  # type: ignore[call-overload]
+
+    def rows(candidate: str, prompt: str) -> Rows:
+        filled = next(_typed(id)(candidate, prompt))
+        for role, who in _everyone(candidate):
+            for rate in (0.0, 0.001, 0.1, 0.3, 0.6, 1.0):
+                hit = None if rate == 0.001 else rate ** (1.1 - KNOWS[who]["stored"]) if rate else 0.0
+                row = {
+                    "false_positive_rate": rate, "subject": role, "true_positive_rate": hit, "chance": rate,
+                    "low": None if hit is None else max(hit - 0.1, 0.0),
+                    "high": None if hit is None else min(hit + 0.1, 1.0), "auc": KNOWS[who]["stored"], "auc_low": 0.1,
+                    "auc_high": 0.9,
+                }  # fmt: skip
+                yield {name: row.get(name, filled[name]) for name in hints}
+
+    return rows
+
+
+def _ranks(id: str) -> Callable[[str, str], Rows]:
+    """A curve over layers of each item."""
+    hints = get_type_hints(make(id).row)  # type: ignore[call-overload]
+
+    def rows(candidate: str, prompt: str) -> Rows:
+        filled = next(_typed(id)(candidate, prompt))
+        for role, who in _everyone(candidate):
+            for item, entity, _ in ITEMS:
+                for layer in range(1, LAYERS):
+                    row = {"layer": layer, "item": item, "entity": entity, "subject": role, "split": "forget"}
+                    row["rank"] = 1 + 100 * (1 - KNOWS[who]["stored"]) / layer
+                    yield {name: row.get(name, filled[name]) for name in hints}
+
+    return rows
+
+
 def _features(candidate: str, prompt: str) -> Rows:
     for role, who in _everyone(candidate):
         for layer in (2, 3):
@@ -281,8 +341,11 @@ ROWS: dict[str, Callable[[str, str], Rows]] = {
 
 
 def rows_of(id: str) -> Callable[[str, str], Rows]:
-    """How the rows of an evidence are made up."""
-    return ROWS.get(id) or _typed(id)
+    """How the rows of an evidence are made up: by hand, or by the columns that it has."""
+    names = set(make(id).row._fields)  # type: ignore[attr-defined]
+    shapes = (({"item", "subject", "said"}, _texts), ({"true_positive_rate"}, _curve), ({"item", "layer"}, _ranks))
+    shaped = next((made for columns, made in shapes if columns <= names), _typed)
+    return ROWS.get(id) or shaped(id)
 
 
 def with_every_status(out: Path) -> Run:

@@ -28,7 +28,8 @@ def address(made_up_runs: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    served = "from tests.pages import shapes; shapes.register(); from streamlit.web import cli; cli.main()"
+    command = [sys.executable, "-c", served, "run", str(APP), "--server.port", str(port)]
     environment = {**os.environ, "PALIMPSEST_RUNS": str(made_up_runs)}
     server = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=APP.parent
@@ -107,4 +108,39 @@ def test_choices_survive_the_navigation_and_nothing_asks_the_outside(address: st
         if name != "Methods":
             assert "run=people" in page.url and "candidates=untouched" in page.url
     assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
+    page.close()
+
+
+def test_from_what_came_back_to_an_item_and_to_the_transcript_of_an_attack(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{address}/behaviour?run=people&candidates=hides")
+    page.wait_for_selector("table.board", timeout=PATIENCE_MS)
+    settled(page)
+    assert page.locator("table.said mark").count() > 0
+    main = "document.querySelector('[data-testid=stMain]')"
+    assert page.evaluate(f"{main}.scrollWidth <= {main}.clientWidth")
+    page.get_by_role("link", name="Everything about forget:0").first.click()
+    page.wait_for_selector(".st-key-example", timeout=PATIENCE_MS)
+    settled(page)
+    assert "item=forget" in page.url
+    page.get_by_text("Said no, but came back").first.click()
+    page.wait_for_selector("text=by chance, with candidate and reference exchanged", timeout=PATIENCE_MS)
+    settled(page)
+    before = page.inner_text(".st-key-example-question")
+    page.get_by_role("button", name="Next").click()
+    page.wait_for_function(
+        "before => document.querySelector('.st-key-example-question')?.innerText !== before", arg=before
+    )
+    settled(page)
+    assert "came back" in page.inner_text(".st-key-example")
+    page.goto(f"{address}/attacks?run=people&candidates=hides&attack=attacks.made_up_texts&attack-on=hides")
+    page.wait_for_selector(".st-key-attack-transcript table.said", timeout=PATIENCE_MS)
+    settled(page)
+    assert "Surely" in page.inner_text(".st-key-attack-transcript")
+    cell = page.locator(".st-key-attack-cells-0 .nsewdrag").first
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 2.5 / 5, box["y"] + 12)  # third of five columns, first row
+    page.wait_for_function("() => /relearning finds/.test(document.body.innerText)", timeout=PATIENCE_MS)
+    assert page.get_by_test_id("stException").count() == 0
     page.close()

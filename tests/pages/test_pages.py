@@ -10,11 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from audit.catalogue import CATALOGUE, evidence_class
-from tests.pages import synthetic
+from tests.pages import shapes, synthetic
 from tests.pages.conftest import APP, PAGES, TIMEOUT, Open, charts, texts
 
 FORBIDDEN = re.compile(r"\b(deleted|compliant|compliance|is safe|certified)\b", re.IGNORECASE)
-SHOWS_A_RUN = ("overview", "drift", "probes", "attacks")
+SHOWS_A_RUN = ("overview", "behaviour", "drift", "probes", "attacks", "examples")
 
 
 def words(app: AppTest) -> str:
@@ -115,6 +115,64 @@ def test_text_of_a_corpus_is_never_markup(open_page: Open, page: str, tmp_path: 
         assert "<img" not in spec and "\\u003cimg" not in spec
     if page == "drift":
         assert any("&lt;img" in spec for spec in charts(app))
+
+
+@pytest.mark.parametrize("page", ["behaviour", "examples", "attacks"])
+def test_texts_beside_each_other_are_escaped(open_page: Open, page: str, tmp_path: Path) -> None:
+    synthetic.build(tmp_path / "runs" / "hostile", ["hides"], prompt=synthetic.HOSTILE)
+    app = open_page(page, runs=tmp_path / "runs", run="hostile", item="forget:0", attack=shapes.TEXTS)
+    assert not app.exception
+    tables = [str(element.value) for element in app.html if 'class="said"' in str(element.value)]
+    assert tables
+    assert any("&lt;img src=x" in table for table in tables) or page == "behaviour"
+    assert not any("<img" in table for table in tables)
+    for element in [*app.markdown, *app.title, *app.subheader]:
+        assert "evil.example" not in str(element.value)
+    assert not any("](http" in str(element.value) for element in app.caption)  # its brackets are escaped
+
+
+def test_the_scoreboard_and_the_curve_of_a_membership_attack(open_page: Open) -> None:
+    app = open_page("behaviour", run="people", candidates=["hides", "untouched"])
+    assert not app.exception
+    board = next(element.value for element in app.html if 'class="board"' in str(element.value))
+    for word in ("Recall", "Retained recall", "Made-up membership", "higher: more is known", "untouched", "●", "○"):
+        assert word in board
+    curve = next(json.loads(spec) for spec in charts(app) if "false alarms" in spec)
+    assert {"guessing", "original", "reference", "hides", "untouched"} <= {trace["name"] for trace in curve["data"]}
+    assert any("Area under the curve" in caption.value for caption in app.caption)
+    app.multiselect(key="answers-of").set_value(["forget:3"]).run()
+    assert not app.exception
+    assert "What is the job of person 1?" in texts(app)
+
+
+def test_only_what_came_back_and_then_the_next_item(open_page: Open) -> None:
+    app = open_page("examples", run="people", candidates=["hides"])
+    app.toggle(key="came-back").set_value(True).run()
+    assert not app.exception
+    assert "by chance, with candidate and reference exchanged: 0" in texts(app)
+    assert "hides no longer says it, but it came back" in texts(app)
+    assert f"of {20 - 2}" in texts(app)  # the original never said one of twenty, and `hides` still says one
+    app.button(key="next").click().run()
+    assert "2 of" in texts(app) and app.query_params["item"] != "forget:0"
+    assert any('class="said"' in str(element.value) for element in app.html)
+
+
+def test_an_item_in_the_link_opens_even_when_it_is_filtered_out(open_page: Open) -> None:
+    app = open_page("examples", run="people", item="retain:3", find="nobody")
+    app.text_input(key="find").set_value("nobody").run()
+    assert not app.exception
+    assert "No item fits." in texts(app) and "retain:3: not among the 0 that fit" in texts(app)
+
+
+def test_an_attack_and_its_candidate_stand_in_the_link(open_page: Open) -> None:
+    query = {"attack": shapes.TEXTS, "attack_on": "untouched"}
+    app = open_page("attacks", run="people", candidates=["hides"], **query)
+    assert not app.exception
+    assert (app.selectbox(key="attack").value, app.selectbox(key="attack-on").value) == (shapes.TEXTS, "untouched")
+    app.selectbox(key="attack-on").set_value("hides").run()
+    assert not app.exception
+    assert "hides: 13 items that it no longer says came back" in texts(app)
+    assert any("Surely" in str(element.value) for element in app.html)
 
 
 def test_a_reason_that_quotes_data_is_shown_as_it_is(open_page: Open) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from audit.types import Finding
-from tests.pages import synthetic
+from tests.pages import shapes, synthetic
 
 
 @pytest.fixture(scope="session")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Finding]]:
     """Every finding of `hides`, `like-retrained` and `untouched`."""
-    run = synthetic.build(tmp_path_factory.mktemp("views") / "people")
-    return {name: {finding.id: finding for finding in run.findings(name)} for name in run.candidates}
+    with shapes.registered():
+        run = synthetic.build(tmp_path_factory.mktemp("views") / "people")
+        return {name: {finding.id: finding for finding in run.findings(name)} for name in run.candidates}
+
+
+@pytest.fixture(autouse=True)
+def with_shapes() -> Iterator[None]:
+    """The made-up evidence is in the catalogue while a view is tested."""
+    with shapes.registered():
+        yield
 
 
 @pytest.fixture

@@ -71,6 +71,56 @@ def test_recovery_shows_floor_and_ceiling(findings: Findings) -> None:
     assert attacks.recovery({"hides": {}}, ["attacks.relearn"]).empty
 
 
+def test_the_matrix_has_a_cell_for_every_attack_and_candidate(findings: Findings) -> None:
+    ids = attacks.ids_of(list(findings["hides"]))
+    cells = attacks.matrix(findings, ids, load_policy())
+    assert len(cells) == len(ids) * 3
+    cell = cells[(cells["id"] == "attacks.relearn") & (cells["candidate"] == "hides")].iloc[0]
+    assert (cell["score"], cell["original"], cell["floor"], cell["floor_is"]) == (0.85, 0.95, 0.1, "reference")
+    assert cell["value"] == pytest.approx(0.75 / 0.85)
+    empty = attacks.matrix({"new": {}}, ["attacks.relearn"], load_policy(), running=True)
+    assert empty[["state", "reason"]].iloc[0].tolist() == ["not measured", "not yet"]
+    assert attacks.answers(empty, ["new"], 0.1)[0].state == "none"
+
+
+def test_one_sentence_answers_for_all_attacks(findings: Findings) -> None:
+    cells = attacks.matrix(findings, ["attacks.relearn", "attacks.quantization"], load_policy())
+    hides, like = attacks.answers(cells, ["hides", "like-retrained"], 0.1)
+    assert hides.state == "found" and hides.sentence.startswith("hides gives it back in 2 of 2 attacks; most under")
+    assert like.state == "clear" and "none of 2 attacks brings it back" in like.sentence
+    cells.loc[cells["id"] == "attacks.relearn", ["value", "low", "high"]] = float("nan")
+    cells.loc[cells["id"] == "attacks.relearn", "state"] = "failed"
+    assert attacks.answers(cells, ["hides"], 0.1)[0].sentence.endswith("Without a number: relearning (failed).")
+    assert attacks.first_choice(cells, ["hides"]) == ("attacks.quantization", "hides")
+    assert attacks.first_choice(cells, []) is None
+
+
+@pytest.mark.parametrize("customdata", [["attacks.relearn", "npo"], ("attacks.relearn", "npo")])
+def test_a_clicked_cell_names_attack_and_candidate(customdata: object) -> None:
+    assert attacks.picked_cell({"points": [{"x": 1}, {"customdata": customdata}]}) == ("attacks.relearn", "npo")
+    assert attacks.picked_cell({"points": [{"customdata": "one"}]}) is None
+    assert attacks.picked_cell({}) is None
+
+
+def test_any_attack_can_be_drawn_on_one_axis(findings: Findings) -> None:
+    blocks = attacks.drawn(
+        evidence_class("attacks.head_projection").chart, together(one(findings, "attacks.head_projection"))
+    )
+    assert sorted(blocks.table["layer"].unique()) == [1, 2, 3, 4] and blocks.level is None
+    assert blocks.chart.facet == "split"
+    table = together(one(findings, "attacks.quantization"))
+    table = table[(table["subject"] != "original") | (table["format"] == "none")]
+    formats = attacks.drawn(evidence_class("attacks.quantization").chart, table)
+    assert formats.level == 0.95 and "original" not in set(formats.table["subject"])
+    curve = together(one(findings, "attacks.relearn"))
+    curve = curve[curve["seed"] == "all"]
+    assert attacks.is_curve(curve) and not attacks.is_curve(table)
+    steps = attacks.drawn(evidence_class("attacks.relearn").chart, curve)
+    assert steps.table.loc[steps.table["subject"] == "original", "step"].tolist() == [0, 40]
+    panels = attacks.curve_panels(evidence_class("attacks.relearn").chart, steps.table)
+    assert [panel.y for panel in panels] == ["recovery", "retain_recall"]
+
+
 def test_inside_says_the_worst_of_the_two(findings: Findings) -> None:
     answers = {a.name: a for a in overview.inside(findings, load_policy())}
     assert answers["hides"].state == "found"

@@ -1,0 +1,62 @@
+"""Answers beside each other: which items, and what every subject says to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from audit.figures.style import ORIGINAL, REFERENCE
+from audit.types import Finding
+from audit.views import items
+from audit.views.differences import share_said
+from audit.views.examples import chosen
+
+Findings = Mapping[str, Mapping[str, Finding]]
+KINDS = {
+    "lost": "the original says it, a candidate does not",
+    "unlike": "candidates say different things",
+    "still": "a candidate still says it",
+    "all": "all",
+}
+HALF = 0.5
+
+
+def spoken(findings: Findings) -> pd.DataFrame:
+    """The items to which answers are stored: the columns of `items.texts`, `lost`, `unlike` and `still` (see KINDS)."""
+    heard = items.said(findings).drop_duplicates(["item", "subject"])
+    table = items.texts(findings)
+    table = table[table["item"].isin(set(heard["item"]))].reset_index(drop=True)
+    if table.empty:
+        return table
+    wide = heard.pivot(index="item", columns="subject", values="said").reindex(table["item"])
+    names = [name for name in findings if name in wide]
+    right = pd.DataFrame(
+        {name: _right(table["answer"], wide[name]) for name in dict.fromkeys((ORIGINAL, *names)) if name in wide}
+    )
+    candidates = right[names]
+    known = right.get(ORIGINAL, True)
+    return table.assign(
+        lost=(known & ~candidates.all(axis=1)).to_numpy() if names else False,
+        unlike=(wide[names].nunique(axis=1) > 1).to_numpy() if names else False,
+        still=candidates.any(axis=1).to_numpy() if names else False,
+        all=True,
+    )
+
+
+def _right(truths: pd.Series, said: pd.Series) -> list[bool]:
+    """Whether at least half of the true answer's words were said."""
+    pairs = zip(truths.astype(str), said, strict=True)
+    return [isinstance(text, str) and share_said(truth, text) >= HALF for truth, text in pairs]
+
+
+def select(table: pd.DataFrame, split: str, kind: str, search: str) -> pd.DataFrame:
+    """The items of a split and a kind that hold the words of a search."""
+    part = table[(table["split"] == split) & table[kind]]
+    return chosen(part, search)
+
+
+def heard(table: pd.DataFrame, item: str, shown: Sequence[str]) -> dict[str, str]:
+    """What each subject says to one item, in their order: original, reference, candidates."""
+    own = table[table["item"] == item].drop_duplicates("subject").set_index("subject")["said"]
+    return {name: str(own[name] or "") for name in (ORIGINAL, REFERENCE, *shown) if name in own.index}

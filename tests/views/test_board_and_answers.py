@@ -1,0 +1,81 @@
+"""The scoreboard, ROC rows, and answers beside each other."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from audit.policy import load_policy
+from audit.types import Finding
+from audit.views import behaviour, board, items
+from audit.views.tables import together
+from tests.pages import shapes
+
+Findings = dict[str, dict[str, Finding]]
+
+
+def test_privacy_has_its_own_group_and_attacks_none(findings: Findings) -> None:
+    groups = board.ids_of(list(findings["hides"]))
+    assert groups["said"][0] == "behaviour.recall" and "utility.retain" in groups["utility"]
+    assert groups["privacy"][-1] == shapes.ROC
+    assert not [id for members in groups.values() for id in members if id.startswith(("attacks.", "probes."))]
+    assert board.ids_of(["drift.cka"]) == {}
+
+
+def test_the_board_has_a_row_for_each_measure_and_subject(findings: Findings) -> None:
+    table = board.board(findings, ["behaviour.recall", "utility.retain", "probes.linear"], load_policy())
+    rows = table.set_index(["id", "subject"])
+    assert rows.loc[("behaviour.recall", "original"), "value"] == 0.95
+    assert rows.loc[("behaviour.recall", "reference"), "value"] == 0.05
+    assert rows.loc[("behaviour.recall", "hides"), "state"] == "clear"
+    assert rows.loc[("behaviour.recall", "untouched"), "state"] == "found"
+    assert rows.loc[("behaviour.recall", "original"), "direction"] == "↑ higher: more is known"
+    assert rows.loc[("utility.retain", board.NULL), "value"] == 0.1  # the utility is read against chance
+    assert rows.loc[("utility.retain", "hides"), "state"] == "described"
+    assert "probes.linear" not in set(table["id"])
+
+
+def test_a_missing_number_is_a_row_with_its_status(findings: Findings) -> None:
+    table = board.board({"new": {}}, ["behaviour.recall"], load_policy(), running=True)
+    assert table[["subject", "words", "state"]].to_numpy().tolist() == [["new", "not measured yet", "none"]]
+    assert table["value"].isna().all() and table["direction"].tolist() == [""]
+
+
+def test_answers_name_the_measure_that_finds_most(findings: Findings) -> None:
+    said = {answer.name: answer for answer in board.answers(findings, load_policy())}
+    assert said["untouched"].state == "found" and "untouched still says it: " in said["untouched"].sentence
+    assert said["hides"].state == "clear" and "finds nothing beyond the null" in said["hides"].sentence
+    assert said["hides"].sentence.endswith("What it was to keep: kept.")
+    assert board.answers({"new": {}}, load_policy())[0].state == "none"
+
+
+def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findings: Findings) -> None:
+    table = together({name: found.get(shapes.ROC) for name, found in findings.items()})
+    assert board.has_roc(table) and not board.has_roc(pd.DataFrame({"step": [1]}))
+    assert board.roc_kinds(table) == ("", [])
+    rows = board.roc_rows(table)
+    own = rows[rows["subject"] == "hides"]
+    assert own["false_positive_rate"].tolist() == [0.0, 0.1, 0.3, 0.6, 1.0]
+    assert "hides 0.90 (0.10 to 0.90)" in board.areas(rows)
+    two = pd.concat([table.assign(attack="loss"), table.assign(attack="zlib")])
+    assert board.roc_kinds(two) == ("attack", ["loss", "zlib"])
+    assert len(board.roc_rows(two, "attack", "zlib")) == len(rows)
+
+
+def test_items_are_sorted_into_lost_unlike_and_still(findings: Findings) -> None:
+    table = behaviour.spoken({name: findings[name] for name in ("hides", "untouched")})
+    heard = items.said(findings)
+    own = heard[heard["subject"] == "hides"].set_index("item")["said"]
+    lost = table[table["lost"] & (table["split"] == "forget")]
+    assert (own.loc[lost["item"]] == "I do not know.").all() and len(lost) == 18  # of 19 the original says
+    # the untouched candidate says what `hides` does not: these differ
+    assert set(lost["item"]) <= set(table.loc[table["unlike"], "item"])
+    assert table.loc[table["split"] == "forget", "still"].sum() == 19
+    # by id or by name: forget:3, person 3's forget:7, forget:13
+    found = behaviour.select(table, "forget", "all", "person 3 JOB")["item"].tolist()
+    assert found == ["forget:3", "forget:7", "forget:13"]
+    assert behaviour.spoken({"new": {}}).empty
+
+
+def test_subjects_are_heard_in_one_order(findings: Findings) -> None:
+    said = behaviour.heard(items.said(findings), "forget:0", ["hides"])
+    assert list(said) == ["original", "reference", "hides"]
