@@ -107,6 +107,11 @@ QUICK: dict[str, dict[str, Any]] = {
     # Short of what takes long and has tests of its own: training and AlignedUMAP.
     "attacks.relearn": {"steps": 6, "checkpoints": (0, 6), "retain_items": 20},
     "attacks.quantization": {"formats": ("int8",)},
+    "attacks.sampling": {"samples": 8, "k": 2, "items": 20},
+    "attacks.prompts": {"families": ("affirmed", "other wording", "worked examples"), "items": 20},
+    "attacks.in_context": {"items": 20},
+    "attacks.soft_prompt": {"items": 30, "steps": 12},
+    "attacks.gcg": {"steps": 3, "candidates": 4, "tokens": 4, "batch": 4, "items": 20},
     "drift.map": {"points": 60, "umap": False},
     "probes.mdl": {"nulls": 2},
     "probes.in_cluster": {"nulls": 2},
@@ -155,7 +160,13 @@ def test_the_original_as_its_own_candidate_shows_no_change(id: str, findings: Ca
 
 
 # What costs a minute to do again is done again in its own test, not here.
-RETOLD = {"attacks.relearn", "drift.map", *(id for id in CATALOGUE if id.startswith("sae."))}
+RETOLD = {
+    "attacks.relearn",
+    "attacks.soft_prompt",
+    "attacks.gcg",
+    "drift.map",
+    *(id for id in CATALOGUE if id.startswith("sae.")),
+}
 ATTACKED = {"attacks.relearn", "attacks.quantization", "attacks.head_projection"}
 
 

@@ -143,8 +143,11 @@ class GCG:
                     stored[f"{name} text"] = np.asarray(subject.tokenizer.decode(ids.tolist()), dtype=str)
             return {**stored, "steps": np.asarray(won.steps)}
 
-        inputs = {"budget": asdict(budget), "run": run, "taught": digest_of([[i.id, i.prompt, i.answer] for i in taught]),
-                  "asked": digest_of([[i.id, i.prompt] for i in asked])}  # fmt: skip
+        inputs = {
+            "budget": asdict(budget), "run": run,
+            "taught": digest_of([[i.id, i.prompt, i.answer] for i in taught]),
+            "asked": digest_of([[i.id, i.prompt] for i in asked]),
+        }  # fmt: skip
         stored = bench.remember("suffix search", [role], inputs, compute, corpora=(split,))
         heard = {}
         for name in (SEARCHED, RANDOM):
