@@ -159,16 +159,17 @@ def draw_evidence() -> tuple[tuple[str, ...], dict[str, dict[str, object]], list
         required=True, on_change=_choose, help="Attacks, maps and dictionaries of features take longest.",
     )  # fmt: skip
     chosen: list[str] = []
+    usual = by_default()
     for family, known in intake.families().items():
         chosen += st.pills(
-            family, known, selection_mode="multi", default=known, key=f"new-evidence-{family}",
-            format_func=lambda id: evidence_class(id).title,
+            family, known, selection_mode="multi", default=[id for id in known if id in usual],
+            key=f"new-evidence-{family}", format_func=lambda id: evidence_class(id).title,
         )  # fmt: skip
     ids = [id for id in CATALOGUE if id in chosen]
     settings, wrong = form.evidence_form(ids)
     if not ids:
         wrong.append("No evidence is chosen; choose at least one.")
-    return (() if ids == by_default() else tuple(ids)), settings, wrong
+    return (() if ids == usual else tuple(ids)), settings, wrong
 
 
 @st.cache_data(max_entries=20, show_spinner="Reading the models' files and timing this machine…")

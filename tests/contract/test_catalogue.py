@@ -120,6 +120,11 @@ QUICK: dict[str, dict[str, Any]] = {
     # The lab's answers are single words, which by default are no passages.
     "behaviour.verbatim": {"shortest": 1, "tokens": 12},
     "behaviour.extraction_likelihood": {"items": 40},
+    "attacks.sampling": {"samples": 8, "k": 2, "items": 20},
+    "attacks.prompts": {"families": ("affirmed", "other wording", "worked examples"), "items": 20},
+    "attacks.in_context": {"items": 20},
+    "attacks.soft_prompt": {"items": 30, "steps": 12},
+    "attacks.gcg": {"steps": 3, "candidates": 4, "tokens": 4, "batch": 4, "items": 20},
     "drift.map": {"points": 60, "umap": False},
     "probes.mdl": {"nulls": 2},
     "probes.in_cluster": {"nulls": 2},
@@ -160,6 +165,9 @@ def test_the_original_as_its_own_candidate_shows_no_change(id: str, findings: Ca
         assert "does not work here" in finding.reason
         assert finding.candidate == finding.original
         return
+    if id in NO_MATERIAL:
+        assert finding.status is Status.NOT_APPLICABLE
+        return
     assert finding.status is Status.MEASURED, finding.reason
     assert finding.residual is not None
     if id in ATTACKED:  # an attack changes the candidate, and the original is taken before it
@@ -176,7 +184,10 @@ READERS = {
     "behaviour.memorization", "behaviour.familiarity", "behaviour.refusal", "behaviour.fluency",
     "utility.model_utility",
 }  # fmt: skip
-RETOLD = {*TRAINED, "drift.map", *READERS, *(id for id in CATALOGUE if id.startswith("sae."))}
+SEARCHED = {"attacks.soft_prompt", "attacks.gcg"}
+RETOLD = {*TRAINED, *SEARCHED, "drift.map", *READERS, *(id for id in CATALOGUE if id.startswith("sae."))}
+# The lab's answers are single words, which have no beginning to give; its own test asks for sentences.
+NO_MATERIAL = {"attacks.prefix"}
 ATTACKED = {
     *TRAINED, "attacks.quantization", "attacks.head_projection", "attacks.early_exit", "attacks.direction_ablation",
     "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers",
