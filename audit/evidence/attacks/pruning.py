@@ -31,8 +31,6 @@ class Pruning(Variations):
     prompts are read, never an answer. The pair of shares is chosen on one half of the entities and scored on the other.
     """
 
-    items: int = 60
-    """Most facts of a corpus that are asked, spread evenly over its entities."""
     retain_items: int = 25
     """Most retain facts that are asked under each variation, to see what it breaks; 0 asks none."""
     forget_shares: tuple[float, ...] = (0.01, 0.03, 0.1)
