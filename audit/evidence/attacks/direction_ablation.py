@@ -37,6 +37,10 @@ class DirectionAblation(Variations):
     Random directions, taken out of all blocks, are the control.
     """
 
+    items: int = 60
+    """Most facts of a corpus that are asked, spread evenly over its entities."""
+    retain_items: int = 25
+    """Most retain facts that are asked under each variation, to see what it breaks; 0 asks none."""
     controls: int = 3
     """Random directions tried beside the others; at least 3."""
 

@@ -31,6 +31,8 @@ class Pruning(Variations):
     prompts are read, never an answer. The pair of shares is chosen on one half of the entities and scored on the other.
     """
 
+    retain_items: int = 25
+    """Most retain facts that are asked under each variation, to see what it breaks; 0 asks none."""
     forget_shares: tuple[float, ...] = (0.01, 0.03, 0.1)
     """Shares of each matrix that matter most for forget prompts."""
     keep_shares: tuple[float, ...] = (0.01, 0.1)

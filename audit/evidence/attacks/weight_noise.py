@@ -27,6 +27,10 @@ class WeightNoise(Variations):
     one draw of noise. Norms and biases are left alone.
     """
 
+    items: int = 60
+    """Most facts of a corpus that are asked, spread evenly over its entities."""
+    retain_items: int = 25
+    """Most retain facts that are asked under each variation, to see what it breaks; 0 asks none."""
     scales: tuple[float, ...] = (0.05, 0.1, 0.2)
     """Standard deviations of the noise, in those of each matrix."""
     seeds: int = 3

@@ -88,9 +88,10 @@ def test_a_model_that_never_knew_gives_nothing_back(bench_of: BenchOf, attack: R
 
 @pytest.mark.parametrize("candidate", ["rmu", "gradient-ascent"])
 def test_what_was_only_pushed_away_comes_back(bench_of: BenchOf, candidate: str) -> None:
-    attack = Relearn(steps=30, checkpoints=(15, 30), retain_items=24)
+    # Twenty people give wide intervals: about a third comes back, and the interval is clear of zero.
+    attack = Relearn(checkpoints=(20, 40), retain_items=24)
     residual = conclude(attack.measure(bench_of(candidate)).panel).residual
-    assert residual is not None and residual.low > 0.1
+    assert residual is not None and residual.low > 0 and residual.value > 0.2
 
 
 def test_adapters_find_what_one_block_hides(bench_of: BenchOf) -> None:
