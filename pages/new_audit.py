@@ -13,9 +13,9 @@ from audit.casefile import AuditPlan, read_plan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
 from audit.progress import Progress
-from audit.views import imported, intake, progress
+from audit.views import intake, progress
 from audit.views.progress import RESUMABLE
-from pages.shared import form, show
+from pages.shared import form, importing, show
 from pages.shared.state import RUN, browse_root, head, known_jobs, runs_root
 from pages.shared.theme import literal
 
@@ -223,44 +223,6 @@ def _launch(plan: AuditPlan, draft: intake.Draft | None, root: Path, device: str
     st.query_params[RUN] = folder.name
 
 
-def draw_import(root: Path) -> None:
-    """Results of other tools: where they lie, and the button."""
-    typed = st.text_area(
-        "Results", key="new-results", placeholder="saves/eval\nout.csv",
-        help=f"Files or folders below {root}, one a line, recognised by what they hold: {imported.READABLE}.",
-    )  # fmt: skip
-    reference = st.text_input(
-        "Results of a reference (optional)", key="new-results-reference",
-        help="Of a model that never saw the forget set, for scores that compare with one, such as forget quality.",
-    )  # fmt: skip
-    paths, wrong = imported.chosen_paths(typed, root)
-    references, more = imported.chosen_paths(reference, root)
-    for sentence in [*wrong, *more]:
-        st.error(literal(sentence), icon=":material/error:")
-    st.button(
-        "Import these results", key="new-import", type="primary", icon=":material/upload_file:",
-        disabled=not paths or bool(wrong or more), on_click=_import, args=(paths, references),
-    )  # fmt: skip
-    if RUN in st.query_params and st.query_params[RUN] == st.session_state.get("imported-run"):
-        st.page_link(
-            "pages/overview.py", label="Open what was imported", icon=":material/stairs:",
-            query_params={RUN: st.query_params[RUN]},
-        )  # fmt: skip
-
-
-def _import(paths: list[Path], references: list[Path]) -> None:
-    """Import into a new run folder; what was left out is said above the form."""
-    folder = intake.folder_for(f"imported-{paths[0].stem}", runs_root())
-    try:
-        left_out = imported.run_import(paths, folder, references)
-    except AuditError as error:
-        st.session_state["refused"] = str(error)
-        return
-    if left_out:
-        st.session_state["refused"] = "Left out: " + " ".join(left_out)
-    st.query_params[RUN] = st.session_state["imported-run"] = folder.name
-
-
 def draw_new() -> None:
     """The form, and one sentence for each thing that is wrong in it."""
     root = browse_root()
@@ -277,7 +239,7 @@ def draw_new() -> None:
     plan: AuditPlan | None = None
     draft: intake.Draft | None = None
     if how == IMPORT:
-        draw_import(root)
+        importing.draw(root)
         return
     if how == FILE:
         plan, wrong = draw_case_file(root)

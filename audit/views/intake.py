@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audit._caseevidence import placed
 from audit._casepaths import below, place
-from audit.casefile import AuditPlan, check_name, placed, read_plan, write_plan
+from audit.casefile import AuditPlan, check_name, read_plan, write_plan
 from audit.catalogue import CATALOGUE, by_default
 from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
