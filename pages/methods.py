@@ -73,6 +73,7 @@ def draw_evidence(id: str) -> None:
             _fact("Needs", methods.access(id))
             _fact("After", cls.source)
         _fact("Id in case files and on the command line", id)
+        _fact("Measured", methods.when(id))
         if not card.open:
             return
         settings = methods.settings_table(id)

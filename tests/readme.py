@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from audit.catalogue import CATALOGUE, evidence_class
+from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.policy import KNOWLEDGE, load_policy
 from audit.terminal import VERDICT_WORDS
 
@@ -18,7 +18,8 @@ def evidence_table() -> str:
     lines = ["| evidence | place | asks | cannot see |", "|---|---|---|---|"]
     for id in CATALOGUE:
         cls = evidence_class(id)
-        lines.append(f"| `{id}` | {cls.place} | {cls.question} | {cls.blind_to} |")
+        asked = "" if id in by_default() else " (only when asked for)"
+        lines.append(f"| `{id}`{asked} | {cls.place} | {cls.question} | {cls.blind_to} |")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
-from audit.catalogue import CATALOGUE, evidence_class
+from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.policy import Policy
 from audit.types import Access, Evidence, Place, Verdict
 
@@ -66,7 +66,16 @@ def control(id: str) -> str:
     """Which null an evidence is read against, in words."""
     if evidence_class(id).place == "utility":
         return "guessing: no model that never knew what was to be kept exists"
+    if id == "privacy.reference":
+        return "guessing, 0.5: the reference is a part of the attack itself"
+    if id.startswith("privacy."):
+        return "the same attack on the reference; without one, guessing (0.5), since the attack itself uses the holdout"
     return "the reference, a model trained without the forget set; without one, facts that no model saw (holdout)"
+
+
+def when(id: str) -> str:
+    """Whether an audit measures it unless told otherwise."""
+    return "in every audit that it fits" if id in by_default() else "only when it is asked for by its id: it is long"
 
 
 def access(id: str) -> str:
