@@ -43,8 +43,11 @@ def run(
     for warning in plan.warnings:
         terminal.say(f"Note: {warning}")
     folder = out or Path("runs") / (case.resolve().parent.name or "audit")
-    with terminal.following() as listen:
-        outcome = run_audit(plan, folder, only=only, device=device, workers=workers, listen=listen)
+    try:
+        with terminal.following() as listen:
+            outcome = run_audit(plan, folder, only=only, device=device, workers=workers, listen=listen)
+    except KeyboardInterrupt:  # here, because typer answers it with an exit code and no word
+        raise Cancelled("Cancelled. What was finished is kept; run again to go on.") from None
     terminal.verdicts(outcome.run)
     terminal.say(f"{outcome.computed} findings measured, {outcome.kept} taken over. Run folder: {folder}")
     for failure in outcome.failed:
@@ -178,11 +181,6 @@ def main(arguments: list[str] | None = None) -> None:
     except Cancelled as error:
         terminal.complain(str(error))
         sys.exit(130)
-    except KeyboardInterrupt:
-        terminal.complain("Cancelled. What was finished is kept; run again to go on.")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     except AuditError as error:
         if debug:
             traceback.print_exc()

@@ -123,16 +123,19 @@ def estimate(plan: AuditPlan, device: str = "auto", only: Sequence[str] | None =
     from audit.run import chosen_ids
     from audit.subjects.load import resolve_device
     from audit.subjects.memory import available_memory, memory_estimate, stored_numbers
+    from audit.workers import workers_for
 
     device = resolve_device(device)
-    size = sum(memory_estimate(spec, device) for spec in (plan.original, *plan.candidates[:1]))
+    ids = chosen_ids(plan, only)
+    number = workers_for(0, plan, device, len(ids) * len(plan.candidates))
+    size = number * sum(memory_estimate(spec, device) for spec in (plan.original, *plan.candidates[:1]))
     characters = sum(
         len(item.prompt) * (1 + len(item.wrong_answers)) + len(item.answer) + sum(map(len, item.wrong_answers))
         for corpus in plan.corpora.values()
         for item in corpus.items
     )
     one_pass = 2.0 * stored_numbers(plan.original) * characters / 3.5 / _operations_per_second(device) + 0.5
-    cost = sum(evidence_class(id).cost for id in chosen_ids(plan, only))
+    cost = sum(evidence_class(id).cost for id in ids) / number
     shared = 2.0 if plan.reference else 1.0
     seconds = one_pass * cost * (len(plan.candidates) + shared) + 10.0
     return Forecast(seconds, size, available_memory(device))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def run_audit(
             run.write_plan(describe(plan, evidence, device))
             run.log("started", device=device, candidates=len(work.cases), evidence=list(evidence))
             steps = _steps(work, reporter, outcome)
-            number = workers_for(workers, device, _largest(plan), len(steps))
+            number = workers_for(workers, plan, device, len(steps))
             with closing(measured(work, steps, number, reporter)) as found:
                 for step, finding in found:
                     _keep(work.name(step), finding, outcome)
@@ -78,7 +78,6 @@ def run_audit(
             return outcome
         except (Cancelled, KeyboardInterrupt) as error:
             reporter.finish("cancelled", str(error) or "Cancelled.")
-            (out / CANCEL).unlink(missing_ok=True)  # only now: a request may come before the run has begun
             raise
         except AuditError as error:
             reporter.finish("failed", str(error))
@@ -86,6 +85,8 @@ def run_audit(
         except Exception as error:
             reporter.finish("failed", f"Unexpected {type(error).__name__}: {error}")
             raise
+        finally:
+            (out / CANCEL).unlink(missing_ok=True)  # only now: a request may come before the run has begun
 
 
 def chosen_ids(plan: AuditPlan, only: Sequence[str] | None) -> list[str]:
@@ -143,32 +144,56 @@ def _settings(evidence: Evidence, base: Path) -> dict[str, Any]:
 
 
 def _steps(work: Work, reporter: Reporter, outcome: Outcome) -> list[Step]:
-    """What is left to measure, by candidate; what is there already is taken over, a broken candidate fails."""
+    """What is left to measure, by candidate; what is there already is taken over, a broken candidate fails.
+
+    A finding of another model, corpus or setting is taken away before anything is measured: it must not be judged
+    together with the new ones, however the run ends.
+    """
     steps = []
     for number, case in enumerate(work.cases):
-        problem = _problem(case)
+        name, problem = case.candidate.name, _problem(case)
         identity = None if problem else _identity(case)
-        for id, question in work.evidence.items():
+        for id in CATALOGUE:
+            question, stored = work.evidence.get(id), outcome.run.measured_on(name, id)
+            if question is None:
+                if stored is not None and stored.get("identity") != _digest(identity):
+                    outcome.run.drop(name, id)
+                continue
             more = [] if problem else _more(case, id, question)
             key = digest_of(["finding", __version__, id, settings_of(question), identity, *more])
-            step = Step(number, id, key)
-            if problem is None and outcome.run.key(case.candidate.name, id) != key:
+            step = Step(number, id, key, _digest(identity))
+            if stored is not None and stored.get("key") != key:
+                outcome.run.drop(name, id)
+            if problem is None and (stored is None or stored.get("key") != key):
                 steps.append(step)
                 continue
-            reporter.begin(id, case.candidate.name, question.cost)
+            reporter.begin(id, name, question.cost)
             if problem is None:
                 outcome.kept += 1
             else:
-                source = provenance(step, work.device)
-                finding = without_number(id, question, Status.FAILED, problem, source)
-                _keep(case.candidate.name, finding, outcome)
+                _keep(
+                    name, without_number(id, question, Status.FAILED, problem, provenance(step, work.device)), outcome
+                )
             reporter.end(skipped=True)
     return steps
 
 
+def _digest(identity: Mapping[str, Any] | None) -> str:
+    return digest_of(["identity", identity])
+
+
 def _keep(name: str, finding: Finding, outcome: Outcome) -> None:
-    """Store a finding and say so in the log."""
-    outcome.run.put(name, finding)
+    """Store a finding and say so in the log; one whose rows no file can hold fails, and no other with it."""
+    try:
+        outcome.run.put(name, finding)
+    except (ValueError, TypeError) as error:
+        reason = f"What was measured cannot be stored: {error}"[:500]
+        outcome.run.drop(name, finding.id)
+        finding = replace(
+            finding, status=Status.FAILED, reason=reason, table=finding.table.iloc[:0], items=finding.items.iloc[:0],
+            original=None, candidate=None, reference=None, residual=None,
+        )  # fmt: skip
+        outcome.run.put(name, finding)
     outcome.run.log(
         "finding",
         candidate=name,
@@ -181,17 +206,6 @@ def _keep(name: str, finding: Finding, outcome: Outcome) -> None:
     outcome.computed += 1
     if finding.status is Status.FAILED:
         outcome.failed.append(f"{name}: {finding.id}: {finding.reason}")
-
-
-def _largest(plan: AuditPlan) -> int:
-    """Numbers in the largest model; a candidate that cannot be read is left to its own failure."""
-    from audit.subjects.memory import stored_numbers
-
-    sizes = [0]
-    for spec in (plan.original, *plan.candidates):
-        with suppress(SubjectError, OSError):
-            sizes.append(stored_numbers(spec))
-    return max(sizes)
 
 
 def _problem(case: Case) -> str | None:

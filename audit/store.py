@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,8 +44,9 @@ class Run:
             raise StoreError(f"{self.path} is not a run folder: it holds no case.json.") from error
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / 'case.json'} cannot be read: {error}.") from error
-        if plan.get("schema") != SCHEMA:
-            raise StoreError(f"{self.path} was written in format {plan.get('schema')}; this version reads {SCHEMA}.")
+        schema = plan.get("schema") if isinstance(plan, dict) else None
+        if schema != SCHEMA:
+            raise StoreError(f"{self.path} was written in format {schema}; this version reads {SCHEMA}.")
         return dict(plan)
 
     @property
@@ -87,7 +88,10 @@ class Run:
             return None
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}.json cannot be read: {error}.") from error
-        return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
+        try:
+            return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StoreError(f"{path}.json is not a finding: {type(error).__name__} {error}.") from error
 
     def findings(self, candidate: str) -> list[Finding]:
         """What is known of a candidate, in the order of the catalogue; what was imported last."""
@@ -96,14 +100,14 @@ class Run:
         found = (self.finding(candidate, id) for id in self.known_ids)
         return [finding for finding in found if finding is not None]
 
-    def key(self, candidate: str, id: str) -> str | None:
-        """What a stored finding was computed from, or None when it must be computed (absent or failed)."""
+    def measured_on(self, candidate: str, id: str) -> Mapping[str, Any] | None:
+        """The provenance of a stored finding, or None when it must be computed (absent, failed or unreadable)."""
         path = self._stem(candidate, id)
         try:
             data = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return None if data["status"] == Status.FAILED else dict(data["provenance"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return None if data["status"] == Status.FAILED else data["provenance"].get("key")
 
     def put(self, candidate: str, finding: Finding) -> None:
         """Store a finding, tables first; StoreError when the disk is full, with what was there intact."""
@@ -136,19 +140,26 @@ class Run:
         except OSError as error:
             raise storage_error(error, self.path / "log.jsonl") from error
 
+    def drop(self, candidate: str, id: str) -> None:
+        """Take a finding away that no longer says what it was measured on; its JSON goes first."""
+        path = self._stem(candidate, id)
+        for ending in (".json", ".parquet", ".items.parquet"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Be the only process that writes this run; raises StoreError when another one does."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with locked(self.path / LOCK, wait=False):
-                yield
-        except BlockingIOError as error:
-            raise StoreError(
-                f"Another process is writing {self.path}: wait for it, cancel it, or give --out."
-            ) from error
-        except OSError as error:
-            raise storage_error(error, self.path) from error
+        with ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path / LOCK, wait=False))
+            except BlockingIOError as error:
+                raise StoreError(
+                    f"Another process is writing {self.path}: wait for it, cancel it, or give --out."
+                ) from error
+            except OSError as error:
+                raise storage_error(error, self.path) from error
+            yield
 
     def _stem(self, candidate: str, id: str) -> Path:
         return self.path / "findings" / candidate / id

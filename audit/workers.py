@@ -16,16 +16,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
 from audit.bench import Bench
 from audit.cache import Cache
 from audit.collect import collect, without_number
-from audit.errors import AuditError, Cancelled, StoreError
+from audit.errors import AuditError, Cancelled, StoreError, SubjectError
 from audit.types import Case, Evidence, Finding, Status
 
 if TYPE_CHECKING:
+    from audit.casefile import AuditPlan
     from audit.progress import Reporter
 
     Found = Generator[tuple["Step", Finding]]
@@ -34,17 +36,24 @@ SMALL = 50_000_000
 """Numbers in a model up to which one core serves it as well as several do."""
 FEWEST_STEPS = 20
 """Below this many steps, starting processes costs more than it saves."""
+OWN_BYTES = 2**30
+"""What a process takes before it holds a model: libraries, and the views of one measurement."""
+READY = "ready"
 PATIENCE_S = 3.0
 """How long a process that was asked to stop may take to come to its next step."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One evidence put to one case of the plan; `key` is what its finding is computed from."""
+    """One evidence put to one case of the plan.
+
+    `key` is what its finding is computed from, `identity` the part of that which all findings of the case share.
+    """
 
     case: int
     id: str
     key: str
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -82,20 +91,43 @@ class Measurer:
 def provenance(step: Step, number_format: str) -> dict[str, Any]:
     """What a finding says of where it comes from."""
     measured = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return {"key": step.key, "measured": measured, "version": __version__, "device": number_format}
+    return {
+        "key": step.key, "identity": step.identity, "measured": measured, "version": __version__,
+        "device": number_format,
+    }  # fmt: skip
 
 
-def workers_for(wanted: int, device: str, numbers: int, steps: int) -> int:
-    """How many processes measure: as many as are wanted, or, for 0, what suits models of so many numbers.
+def workers_for(wanted: int, plan: AuditPlan, device: str, steps: int) -> int:
+    """How many processes measure: as many as are wanted, or, for 0, what suits the models and this machine.
 
-    On a GPU one, since each process loads its own models; on a CPU one per core for small models, else one that uses
-    every core.
+    On a GPU one, since each process loads its own models. On a CPU one per core for small models, as far as memory
+    reaches; else one that uses every core.
     """
+    from audit.subjects.memory import available_memory, memory_estimate, stored_numbers
+
     if wanted > 0:
         return max(1, min(wanted, steps))
-    if device != "cpu" or numbers > SMALL or steps < FEWEST_STEPS:
+    if device != "cpu" or steps < FEWEST_STEPS:
         return 1
-    return len(os.sched_getaffinity(0))
+    specs = [spec for spec in (plan.original, plan.reference, *plan.candidates) if spec is not None]
+    numbers, room = [0], [0]
+    for spec in specs:
+        with contextlib.suppress(SubjectError, OSError):  # a candidate that cannot be read is left to its own failure
+            numbers.append(stored_numbers(spec))
+            room.append(memory_estimate(spec, device))
+    if max(numbers) > SMALL:
+        return 1
+    return max(1, min(cores(), available_memory(device) // (OWN_BYTES + 3 * max(room))))
+
+
+def cores() -> int:
+    """Cores that this process may use: of the machine, of its affinity, and of the quota of its container."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(found, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return found
 
 
 def measured(work: Work, steps: Sequence[Step], workers: int, reporter: Reporter) -> Found:
@@ -128,7 +160,10 @@ def _side_by_side(work: Work, steps: Sequence[Step], workers: int, reporter: Rep
                 _hand(lane, left, reporter)
     finally:
         for lane in lanes:
-            lane.stop()
+            lane.ask_to_stop()
+        patience = time.monotonic() + PATIENCE_S
+        for lane in lanes:
+            lane.end(patience)
 
 
 def _ready(lanes: Sequence[_Lane]) -> list[_Lane]:
@@ -154,18 +189,23 @@ class _Lane:
         self._start()
 
     def _start(self) -> None:
+        self._ready = False
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        threads = max(1, len(os.sched_getaffinity(0)) // self._workers)
+        threads = max(1, cores() // self._workers)
         work = Work(self.work.cases, self.work.evidence, _own_device(self.work.device, self.number))
         self._process = context.Process(target=_serve, args=(theirs, work, threads), daemon=True)
         self._process.start()
         theirs.close()
 
     def give(self, step: Step) -> None:
-        """Start on a step."""
+        """Start on a step; a process that died between two steps is replaced."""
         self.step = step
-        self.connection.send(step)
+        try:
+            self.connection.send(step)
+        except OSError:
+            self._start()
+            self.connection.send(step)
 
     def receive(self, reporter: Reporter) -> Finding | None:
         """The finding, when that is what the process has to say; progress is passed on. Raises what it raised."""
@@ -176,6 +216,9 @@ class _Lane:
             said = self.connection.recv()
         except (EOFError, ConnectionError):
             return self._died()
+        if said == READY:
+            self._ready = True
+            return None
         if isinstance(said, AuditError):
             raise said
         if isinstance(said, Finding):
@@ -186,21 +229,25 @@ class _Lane:
 
     def _died(self) -> Finding:
         self._process.join()
+        code = self._process.exitcode
+        if not self._ready:
+            raise AuditError(f"A process that measures does not start (it ended with code {code}); try --workers 1.")
         step, self.step = self.step, None
         assert step is not None
-        reason = (
-            f"The process that measured this ended with code {self._process.exitcode}, as it does when the system takes"
-            " its memory back: run again with --workers 1, or on a larger machine."
-        )
+        why = " as it does when the system takes its memory back" if code == -signal.SIGKILL else ""
+        reason = f"The process that measured this ended with code {code}{why}: try --workers 1, or a larger machine."
         self._start()
         evidence = self.work.evidence[step.id]
         return without_number(step.id, evidence, Status.FAILED, reason, provenance(step, self.work.device))
 
-    def stop(self) -> None:
-        """End the process: at once when it is idle, at its next step or after PATIENCE_S when it is not."""
+    def ask_to_stop(self) -> None:
+        """Let the process end at its next word."""
         with contextlib.suppress(OSError):
             self.connection.send(None)
-        self._process.join(PATIENCE_S)
+
+    def end(self, deadline: float) -> None:
+        """Wait for the process until a moment (time.monotonic), then end it."""
+        self._process.join(max(0.0, deadline - time.monotonic()))
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -225,6 +272,7 @@ def _serve(connection: Connection, work: Work, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     measure = Measurer(work)
+    connection.send(READY)
 
     def tick(share: float, message: str) -> None:
         if connection.poll():

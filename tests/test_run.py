@@ -164,14 +164,56 @@ def test_cancel_reaches_the_other_processes(tiny_lab: Path, tmp_path: Path, monk
     assert jobs.state(out).state == "cancelled"
 
 
-def test_small_models_share_the_cores_and_large_ones_take_them_all() -> None:
-    from audit.workers import SMALL, workers_for
+def test_small_models_share_the_cores_and_large_ones_take_them_all(
+    tiny_lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audit import workers
 
-    cores = len(os.sched_getaffinity(0))
-    assert workers_for(0, "cpu", SMALL, 100) == cores
-    assert workers_for(0, "cpu", SMALL + 1, 100) == 1
-    assert workers_for(0, "cuda", 1, 100) == workers_for(0, "cpu", 1, 3) == 1
-    assert workers_for(3, "cuda", 10**9, 100) == 3
+    plan = read_plan(tiny_lab / "case.toml")
+    monkeypatch.setattr(workers, "cores", lambda: 4)
+    monkeypatch.setattr("audit.subjects.memory.available_memory", lambda device: 100 * workers.OWN_BYTES)
+    assert workers.workers_for(0, plan, "cpu", 100) == 4
+    assert workers.workers_for(0, plan, "cuda", 100) == workers.workers_for(0, plan, "cpu", 3) == 1
+    assert workers.workers_for(3, plan, "cuda", 100) == 3
+    monkeypatch.setattr("audit.subjects.memory.available_memory", lambda device: 2.5 * workers.OWN_BYTES)
+    assert workers.workers_for(0, plan, "cpu", 100) == 2  # tiny models: two processes fit, three do not
+    monkeypatch.setattr(workers, "SMALL", 1)
+    assert workers.workers_for(0, plan, "cpu", 100) == 1
+
+
+def test_what_was_measured_on_another_model_is_taken_away(tiny_lab: Path, tmp_path: Path) -> None:
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_lab / "models" / "npo", model)
+    path = case_with(tiny_lab, tmp_path, "npo")
+    path.write_text(path.read_text().replace(str(tiny_lab / "models" / "npo"), str(model)))
+    run_audit(read_plan(path), tmp_path / "run", only=QUICK[:2], device="cpu")
+    shutil.rmtree(model)
+    shutil.copytree(tiny_lab / "models" / "rmu", model)  # trained again, in the same place
+    outcome = run_audit(read_plan(path), tmp_path / "run", only=QUICK[:1], device="cpu")
+    assert [finding.id for finding in outcome.run.findings("npo")] == QUICK[:1]
+    assert (outcome.computed, outcome.kept) == (1, 0)
+
+
+def test_rows_that_no_file_can_hold_fail_alone(tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from audit.evidence.utility.retain import Retain
+    from audit.types import Reading
+
+    measure = Retain.measure
+
+    def mixed(self: Retain, bench: Any) -> Reading:
+        reading = measure(self, bench)
+        first = type(reading.rows[0])
+        rows = [first._make([{1}, *row[1:]] if k else [3, *row[1:]]) for k, row in enumerate(reading.rows)]
+        return Reading(rows, reading.panel)
+
+    monkeypatch.setattr(Retain, "measure", mixed)
+    plan = read_plan(case_with(tiny_lab, tmp_path, "npo"))
+    outcome = run_audit(plan, tmp_path / "run", only=QUICK, device="cpu")
+    statuses = {finding.id: finding.status for finding in outcome.run.findings("npo")}
+    assert statuses == {**dict.fromkeys(QUICK, Status.MEASURED), "utility.retain": Status.FAILED}
+    assert "cannot be stored" in outcome.failed[0]
 
 
 def test_two_runs_at_once_are_told_apart(tiny_lab: Path, tmp_path: Path) -> None:
