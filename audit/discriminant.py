@@ -32,19 +32,19 @@ def decompose(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def leave_out(hat: torch.Tensor, targets: torch.Tensor, fitted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What a fit without the rows of a fold predicts for them, and what it changes in the sum of Y' fitted.
 
-    `hat` is the fold's block of the hat matrix [fold, fold]; targets and fitted values of its rows are [fold, runs,
-    classes]. Without its rows F the fit on the others is fitted - H_F (I - H_FF)^-1 (Y_F - fitted_F), and the sum over
-    all rows of Y' H_F is fitted_F', so the sum over the other rows of Y' fitted changes by the second result [runs,
-    classes, classes].
+    `hat` is the fold's block of the hat matrix [penalties, fold, fold]; targets of its rows are [fold, runs, classes],
+    fitted values and the first result [penalties, fold, runs, classes]. Without its rows F the fit on the others is
+    fitted - H_F (I - H_FF)^-1 (Y_F - fitted_F), and the sum over all rows of Y' H_F is fitted_F', so the sum over the
+    other rows of Y' fitted changes by the second result [penalties, runs, classes, classes].
     """
     import torch
 
-    residual = (targets - fitted).reshape(len(hat), -1)
-    step = torch.linalg.solve(torch.eye(len(hat), dtype=hat.dtype) - hat, residual)
-    inside = (hat @ step).reshape(targets.shape)
-    step = step.reshape(targets.shape)
-    own, others = targets.permute(1, 2, 0), fitted.permute(1, 2, 0)
-    change = own @ (inside - fitted).transpose(0, 1) - others @ step.transpose(0, 1)
+    residual = (targets - fitted).flatten(-2)
+    step = torch.linalg.solve(torch.eye(hat.shape[-1], dtype=hat.dtype) - hat, residual)
+    inside = (hat @ step).reshape(fitted.shape)
+    step = step.reshape(fitted.shape)
+    own, others = targets.permute(1, 2, 0), fitted.permute(0, 2, 3, 1)
+    change = own @ (inside - fitted).transpose(1, 2) - others @ step.transpose(1, 2)
     return targets - step, change
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PENALTIES = (100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.01, 0.001)
 """Strongest first, in units of the mean eigenvalue per training row; the same grid for every subject and null."""
+AT_ONCE = 2**24
+"""Numbers in the left-out scores of the penalties that are tried together: 128 MiB."""
 PRIORS = (0.001, 1.0)
 """Labels equally likely but for ties (as where states do not vary at all), or as frequent as in training."""
 
@@ -180,30 +182,33 @@ def _choose(
     mean = targets.mean(0) if task.intercept else torch.zeros(runs, classes, dtype=targets.dtype)
     loadings = basis.T @ targets.reshape(rows, -1)
     best = torch.full((runs,), -1.0)
-    penalties, priors = torch.zeros(2, runs, dtype=targets.dtype)
+    chosen = torch.zeros(2, runs, dtype=targets.dtype)
     held_out = torch.zeros(runs, rows, classes, dtype=targets.dtype)
-    for penalty in PENALTIES:
-        shrunk = basis * (eigen / (eigen + unit * penalty))
-        fitted = mean + (shrunk @ loadings).reshape(targets.shape)
-        hats = [shrunk[fold] @ basis[fold].T + (1 / rows if task.intercept else 0.0) for fold in folds]
-        left_out = [leave_out(hat, targets[fold], fitted[fold]) for hat, fold in zip(hats, folds, strict=True)]
-        scores, logs = torch.zeros(2, runs, rows, classes, dtype=targets.dtype)
-        crossed = targets.permute(1, 2, 0) @ fitted.transpose(0, 1)
-        for fold, (predicted, change) in zip(folds, left_out, strict=True):
-            scores[:, fold] = predicted.transpose(0, 1)
+    for penalties in torch.tensor(PENALTIES, dtype=targets.dtype).split(max(1, AT_ONCE // targets.numel())):
+        shrink = eigen / (eigen + unit * penalties[:, None])
+        fitted = mean + (basis @ (shrink[..., None] * loadings)).reshape(-1, *targets.shape)
+        scores, logs = torch.zeros(2, len(penalties), runs, rows, classes, dtype=targets.dtype)
+        crossed = targets.permute(1, 2, 0) @ fitted.transpose(1, 2)
+        for fold in folds:
+            hats = (basis[fold] * shrink[:, None]) @ basis[fold].T + (1 / rows if task.intercept else 0.0)
+            predicted, change = leave_out(hats, targets[fold], fitted[:, fold])
+            here = predicted.transpose(1, 2)
             if task.intercept:
                 number = rows - len(fold)
                 share = (targets.sum(0) - targets[fold].sum(0)) / number
                 turn, constants, log_share = rule((crossed + change) / number, share)
-                scores[:, fold] = (scores[:, fold] - share[:, None]) @ turn + constants[:, None]
-                logs[:, fold] = log_share[:, None]
-        for prior in PRIORS if task.intercept else PRIORS[:1]:
-            here = scores + prior * logs
-            accuracy = (here.argmax(-1) == labels).float().mean(1)
-            better = accuracy > best
-            best = torch.maximum(best, accuracy)
-            penalties[better], priors[better], held_out[better] = penalty, prior, here[better]
-    return held_out, penalties, priors
+                here = (here - share[:, None]) @ turn + constants[..., None, :]
+                logs[:, :, fold] = log_share[:, None]
+            scores[:, :, fold] = here
+        for k, penalty in enumerate(penalties):
+            for prior in PRIORS if task.intercept else PRIORS[:1]:
+                here = scores[k] + prior * logs[k]
+                accuracy = (here.argmax(-1) == labels).float().mean(1)
+                better = accuracy > best
+                best = torch.maximum(best, accuracy)
+                chosen[:, better] = torch.stack([penalty, penalty.new_tensor(prior)])[:, None]
+                held_out[better] = here[better]
+    return held_out, chosen[0], chosen[1]
 
 
 def intervals(values: NDArray[np.float64], entities: Sequence[str], seed: int = 0) -> list[tuple[float, float, float]]:
