@@ -32,7 +32,7 @@ class Scale:
 SCALES: dict[str, Scale] = {
     "tiny": Scale(
         forget=20, retain=48, holdout=20, attributes=3, values=8, vocabulary=768,
-        layers=3, width=64, heads=4, steps=260, batch=32, lr=3e-3, wording=0.3, pushed={"coefficient": 30.0},
+        layers=3, width=64, heads=4, steps=320, batch=32, lr=4e-3, wording=0.3, pushed={"coefficient": 40.0},
     ),
     "small": Scale(
         forget=40, retain=120, holdout=40, attributes=5, values=12, vocabulary=1024,

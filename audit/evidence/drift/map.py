@@ -96,6 +96,8 @@ class Map:
     layers: tuple[int, ...] = ()
     """Layers of the AlignedUMAP maps; empty for the middle and the last."""
     umap: bool = True
+    umap_points: int = 240
+    """Of the points, how many AlignedUMAP places as well: its work grows with their square."""
     neighbours: int = 10
 
     def __post_init__(self) -> None:
@@ -106,6 +108,8 @@ class Map:
                 f"A map needs at least {MIN_POINTS} points and 1 to {MIN_POINTS - 1} neighbours; "
                 f"found {self.points} and {self.neighbours}."
             )
+        if self.umap_points < MIN_POINTS:
+            raise CaseError(f"umap_points = {self.umap_points}: a map needs at least {MIN_POINTS} points.")
 
     def measure(self, bench: Bench) -> Reading:
         """Place all subjects in one frame; raises NotApplicable when there are too few items for a map."""
@@ -135,18 +139,20 @@ class Map:
 
     def _points(self, bench: Bench) -> Points:
         """An equal share of each split, spread over its entities."""
-        splits = [split for split in SPLITS if bench.has(split)]
-        sizes = {split: len(bench.corpus(split)) for split in splits}
-        shares: dict[Split, int] = {}
-        for k, split in enumerate(sorted(splits, key=lambda s: sizes[s])):  # what a small split leaves, others take
-            shares[split] = min(sizes[split], (self.points - sum(shares.values())) // (len(splits) - k))
-        chosen = {split: bench.subset(split, shares[split]) for split in splits}
+        chosen = _spread(bench, self.points)
+        splits = list(chosen)
         if sum(map(len, chosen.values())) < MIN_POINTS:
             raise NotApplicable(f"A map needs at least {MIN_POINTS} items; found {sum(map(len, chosen.values()))}.")
         rows = [(split, i) for split in splits for i in chosen[split]]
         items = tuple(bench.corpus(split).items[i] for split, i in rows)
         entities = tuple(bench.corpus(split).entities[i] for split, i in rows)
         return Points(items, entities, tuple(split for split, _ in rows), chosen)
+
+    def _some(self, bench: Bench, points: Points) -> NDArray[np.intp]:
+        """Which points AlignedUMAP places; a smaller `subset` is a part of a larger one."""
+        few = _spread(bench, min(self.umap_points, self.points))
+        inside = [np.isin(rows, few[split]) for split, rows in points.chosen.items()]
+        return np.flatnonzero(np.concatenate(inside))
 
     def _members(self, bench: Bench, points: Points) -> tuple[list[Member], list[str]]:
         """Every subject of the audit whose states can be read, and the names of the other candidates."""
@@ -187,6 +193,7 @@ class Map:
         def compute() -> dict[str, NDArray[np.float32]]:
             maps: dict[str, list[tuple[int, NDArray[np.float32], list[float]]]] = {"pca": [], "umap": []}
             number = bench.states("original", "forget").layers
+            some = self._some(bench, points)
             for layer in range(number):
                 bench.progress(layer / number, f"mapping layer {layer}")
                 states = [self._states(own, role, layer, points) for _, own, role in members]
@@ -194,7 +201,9 @@ class Map:
                     continue  # all items at one point, as at layer 0 when every prompt ends in the same token
                 methods = {"pca": placing.on_axes(states)}
                 if layer in layers:
-                    methods["umap"] = placing.aligned(states, bench.torch_seed("drift.map") % 2**31)
+                    methods["umap"] = np.full_like(methods["pca"], np.nan)
+                    few = [x[some] for x in states]
+                    methods["umap"][:, some] = placing.aligned(few, bench.torch_seed("drift.map") % 2**31)
                 for method, placed in methods.items():
                     pairs = zip(states, placed, strict=True)
                     trust = [placing.trustworthiness(x, flat, self.neighbours) for x, flat in pairs]
@@ -211,6 +220,7 @@ class Map:
             "position": self.position,
             "points": self.points,
             "layers": layers,
+            "umap points": self.umap_points,
             "neighbours": self.neighbours,
             "members": [own.fingerprint(role).id for _, own, role in members],
         }
@@ -225,8 +235,18 @@ class Map:
         )
 
 
+def _spread(bench: Bench, number: int) -> dict[Split, NDArray[np.intp]]:
+    """So many items in equal shares of each split."""
+    splits = [split for split in SPLITS if bench.has(split)]
+    sizes = {split: len(bench.corpus(split)) for split in splits}
+    shares: dict[Split, int] = {}
+    for k, split in enumerate(sorted(splits, key=lambda s: sizes[s])):  # what a small split leaves, others take
+        shares[split] = min(sizes[split], (number - sum(shares.values())) // (len(splits) - k))
+    return {split: bench.subset(split, shares[split]) for split in splits}
+
+
 def _rows(points: Points, stored: dict[str, NDArray[np.float32]], mine: dict[Role, int]) -> list[MapRow]:
-    """One row per method, layer, subject and point; a point that UMAP could not connect has none."""
+    """One row per method, layer, subject and point; a point that UMAP did not place has none."""
     rows = []
     for method in ("pca", "umap"):
         for k, layer in enumerate(stored.get(f"{method} layers", ())):

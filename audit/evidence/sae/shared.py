@@ -62,6 +62,9 @@ class Shared(Trained):
     )  # fmt: skip
     cost: ClassVar[float] = 0.8
 
+    steps: int = 500
+    """Fewer than for the original alone: what it must tell apart are models, not rare features."""
+
     def measure(self, bench: Bench) -> Reading:
         """Encode the last prompt token of every item; trains the dictionary once for the whole audit."""
         dictionary = shared_dictionary(bench, self.features, self.k, self.steps)

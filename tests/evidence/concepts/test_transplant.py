@@ -122,7 +122,8 @@ def test_matrices_removed_and_matrices_kept_by_hand(bench_of: BenchOf) -> None:
     assert there.value == 1.0
     shares = pd.DataFrame(removed.rows).set_index(["subject", "direction", "stage", "split"]).top1
     assert shares["candidate", PUT_BACK, ALL, "forget"] == shares["original", PUT_BACK, ALL, "forget"]
-    assert shares["candidate", PUT_BACK, NOTHING, "forget"] < 0.2
+    # A guess among 8 answers is right one time in eight; the mean of 60 guesses varies by 0.043.
+    assert shares["candidate", PUT_BACK, NOTHING, "forget"] < 1 / 8 + 2 * 0.043
 
 
 def test_controls_and_settings(bench_of: BenchOf) -> None:

@@ -108,6 +108,18 @@ def test_fewer_points_than_items_are_spread_over_splits_and_entities() -> None:
     assert one.groupby("entity").size().max() == 1
 
 
+def test_umap_places_an_equal_share_of_the_points_of_each_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "aligned", lambda states, seed: np.stack([x[:, :2] for x in states]))
+    table = pd.DataFrame(Map(layers=(3,), umap_points=30, neighbours=5).measure(world(1.0)).rows)
+    sizes = table.query("layer == 3 and subject == 'candidate'").groupby(["method", "split"]).size().unstack()
+    assert (sizes.loc["umap"] == 10).all()
+    assert (sizes.loc["pca"] == 20).all()
+    placed = table.query("method == 'umap' and subject == 'original'")
+    states = world(1.0).states("original", "forget").at(3)
+    first = placed[placed.split == "forget"].iloc[0]
+    assert [first.x, first.y] == pytest.approx(states[int(first["item"].split(":")[1])][:2].tolist())
+
+
 def test_all_candidates_of_an_audit_share_one_frame() -> None:
     first, second = world(1.0, "first"), world(20.0, "second")
     for bench, other in ((first, second), (second, first)):
@@ -146,6 +158,8 @@ def test_without_a_reference_there_is_a_map_and_no_residual() -> None:
 def test_settings_and_corpora_that_cannot_be_mapped_say_so() -> None:
     with pytest.raises(CaseError, match="at least 20 points"):
         Map(points=5)
+    with pytest.raises(CaseError, match="umap_points = 5"):
+        Map(umap_points=5)
     with pytest.raises(CaseError, match="Layer 9 does not exist"):
         Map(layers=(9,)).measure(world(1.0))
     rng = np.random.default_rng(0)
