@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.interop.cards import AUC_MUSE, direction
+from audit.interop.names import plain
 from audit.interop.result import Metric, entities_of, mean_of, metric, per_item, row, sample_of
 from audit.interop.values import Values, by_index, number, together, what_is
 from audit.metrics import auc as areas
@@ -42,7 +43,7 @@ def canonical(name: str) -> str:
     if re.fullmatch(r"(?i:(forget|retain|ra|wf)_truth_ratio)", name):
         split = name.split("_")[0].lower()
         return f"{split}_truth_ratio" if split == "forget" else f"{split}_Truth_Ratio"
-    return re.sub(r"[^\w.+-]", "_", name)
+    return plain(name)
 
 
 def items_of(block: Mapping[str, Any] | None) -> Any:
@@ -225,9 +226,8 @@ def _flip(sample: Sample, change: Callable[[Any], Any]) -> Sample:
 
 
 def _membership(one: Evaluation, name: str, id: str) -> Metric:
-    block = one.block(name) or {}
     stated = one.in_file(name)
-    notes = _notes(one, name) if block else []
+    notes = _notes(one, name) if name in one.data else []
     found = area(one, name)
     if found is None:
         note = "No scores of items: it cannot be recomputed and has no interval."

@@ -20,7 +20,7 @@ def privleak(folder: Path) -> list[Path]:
     """forget scores 1 2 4, holdout 2 3: OpenUnlearning's area is 3.5 / 6 (see tests/metrics), MUSE's 2.5 / 6."""
     scores = {"forget": [1.0, 2.0, 4.0], "holdout": [2.0, 3.0], "retain": [1.0]}
     losses = {split: [{"text": "t", "PPL": 1.0, "Min-40%": s} for s in each] for split, each in scores.items()}
-    return [write(folder / "privleak/log.json", losses), write(folder / "privleak/auc.json", {muse.KEY: 2.5 / 6})]
+    return [write(folder / "privleak/log.json", losses), write(folder / "privleak/auc.json", {"_".join(muse.KEY): 2.5 / 6})]
 
 
 def test_table_logs_and_areas_are_one_model(tmp_path: Path) -> None:

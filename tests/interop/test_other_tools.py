@@ -107,7 +107,8 @@ def test_a_tamper_curve_is_sorted_and_its_stand_ins_named(tmp_path: Path) -> Non
     [result] = convert(tamper, tmp_path, write(tmp_path / "lens" / "x.json", points))
     curve = found(result, "tamper.wmdp_bio_acc")
     assert list(curve.table["step"]) == [0, 500, 1000]
-    assert "from 0.260 at step 0 to 0.250 at step 1000, at most 0.410 (step 500)" in curve.note
+    assert "from 0.260 at step 0 to 0.410 at step 500, at most 0.410 (step 500)" in curve.note  # not the stand-in
+    assert "1 of 3 points are missing or in doubt and not counted here" in curve.note
     assert "missing" in curve.table["note"].iloc[2]
     mmlu = found(result, "tamper.mmlu_acc").table
     assert list(mmlu["value"].isna()) == [True, False, True] and list(mmlu["note"])[::2] == [
