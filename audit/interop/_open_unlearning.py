@@ -152,7 +152,7 @@ def truth_ratios(one: Evaluation, name: str) -> tuple[Values, np.ndarray[Any, np
 
 def _forget_quality(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
     stated, notes = one.in_file("forget_quality"), []
-    if one.block("forget_quality") is not None or "forget_quality" in one.summary:
+    if "forget_quality" in one.data or "forget_quality" in one.summary:
         notes = _notes(one, "forget_quality") if stated is None else []
     if reference is None or one.index("forget_truth_ratio") is None or reference.index("forget_truth_ratio") is None:
         why = "A reference compared with itself says nothing." if one.model.role == "reference" else NO_REFERENCE
@@ -252,7 +252,7 @@ def _scores(one: Evaluation, name: str) -> Sample | None:
 def _privleak(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
     """From the items where they are there, else from the file's own areas."""
     stated = one.in_file("privleak")
-    notes = _notes(one, "privleak") if one.block("privleak") is not None else []
+    notes = _notes(one, "privleak") if "privleak" in one.data else []
     null, against = 0.5, "Against an area of 0.5: no results of a model that never saw the forget set are there."
     if reference is not None:
         theirs = area(reference, "mia_min_k")

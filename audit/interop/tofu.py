@@ -201,7 +201,8 @@ def item_scores(one: Evaluation, task: str, score: str) -> tuple[Values, NDArray
             return values, np.minimum(ratios, 1 / ratios) if task == "forget" else formulas.true_better(ratios)
     losses = one.values(task, "avg_gt_loss")
     if task in ("retain", "forget"):
-        return losses, np.exp(-losses.means)
+        with np.errstate(over="ignore"):  # what is not finite is refused where it is averaged
+            return losses, np.exp(-losses.means)
     (right, wrong), gaps = together(losses, one.values(task, "average_perturb_loss"))
     others = np.array([sum(math.exp(-loss) for loss in item) for item in wrong.lists])
     return Values(right.keys, right.lists, gaps), np.exp(-right.means) / (np.exp(-right.means) + others)
