@@ -152,6 +152,7 @@ def import_(
     name: Annotated[str, typer.Option(help="Name of the run; default: made from the paths.")] = "",
 ) -> None:
     """Read results of other tools into a run: what they say, and the same recomputed from their items."""
+    from audit.interop.cards import not_results
     from audit.interop.importer import import_results, in_words
     from audit.views.intake import folder_for
 
@@ -160,6 +161,8 @@ def import_(
     run, found = import_results(paths, folder, reference or (), name)
     for sentence in found.left_out.values():
         terminal.complain(f"Left out: {sentence}")
+    if found.unknown:
+        terminal.complain(not_results(found.unknown))
     for line in in_words(run):
         terminal.say(line)
     terminal.say(f"Run folder: {folder}")

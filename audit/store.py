@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ from audit.progress import LOCK
 from audit.types import Chart, Estimate, Finding, Residual, Status
 
 SCHEMA = 1
+ID = re.compile(r"[\w.+-]+")
 
 
 class Run:
@@ -162,6 +164,11 @@ class Run:
             yield
 
     def _stem(self, candidate: str, id: str) -> Path:
+        """Where a finding lies; StoreError for a name that could lead out of the run's folder."""
+        if not ID.fullmatch(id) or ".." in id:
+            raise StoreError(f"{id!r} cannot be the id of a finding: letters, digits, and _ . + - only.")
+        if not candidate.strip(". ") or re.search(r"[/\\\x00]", candidate):
+            raise StoreError(f"{candidate!r} cannot be the name of a candidate: it is a folder's name.")
         return self.path / "findings" / candidate / id
 
     def _table(self, path: Path, suffix: str) -> pd.DataFrame:

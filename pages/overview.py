@@ -136,7 +136,7 @@ def draw_card(view: View, item: str) -> None:
             st.text(facts.get("answer", "not stored"))
         with right:
             for name, words in card["said"].items():
-                st.text(f"{name} says: {words or '(nothing)'}")
+                st.text(f"{name}: no answer is stored" if words is None else f"{name} says: {words or '(nothing)'}")
         if not card["scores"].empty:
             st.caption("Score of this item in each measurement; empty: not measured for this subject")
             show.frame(card["scores"].reset_index(names="evidence"), "card-scores", {}, f"All scores of item {item}")

@@ -17,7 +17,8 @@ class Line:
     """One text: who said it, what, and under which circumstances."""
 
     subject: str
-    said: str
+    said: str | None
+    """None: no text is stored, which is not the same as an empty one."""
     remark: str = ""
 
 
@@ -33,8 +34,10 @@ def said_html(truth: str, lines: Sequence[Line], looks: Mapping[str, Look]) -> s
 def _row(truth: str, line: Line, looks: Mapping[str, Look]) -> str:
     look = looks.get(line.subject)
     swatch = f'<span class="swatch" style="background:{look.colour}"></span>' if look else ""
-    words = "".join(_part(part.text, part.same) for part in parts(truth, line.said))
-    text = words if line.said.strip() else '<em class="nothing">says nothing</em>'
+    said = line.said or ""
+    words = "".join(_part(part.text, part.same) for part in parts(truth, said))
+    nothing = "not stored" if line.said is None else "says nothing"
+    text = words if said.strip() else f'<em class="nothing">{nothing}</em>'
     remark = f"<small>{escape(line.remark)}</small>" if line.remark else ""
     return f'<tr><th scope="row">{swatch}{escape(line.subject)}</th><td>{text}{remark}</td></tr>'
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.interop.cards import AUC_MUSE, direction
+from audit.interop.names import plain
 from audit.interop.result import Metric, entities_of, mean_of, metric, per_item, row, sample_of
 from audit.interop.values import Values, by_index, number, together, what_is
 from audit.metrics import auc as areas
@@ -42,7 +43,7 @@ def canonical(name: str) -> str:
     if re.fullmatch(r"(?i:(forget|retain|ra|wf)_truth_ratio)", name):
         split = name.split("_")[0].lower()
         return f"{split}_truth_ratio" if split == "forget" else f"{split}_Truth_Ratio"
-    return re.sub(r"[^\w.+-]", "_", name)
+    return plain(name)
 
 
 def items_of(block: Mapping[str, Any] | None) -> Any:
@@ -151,7 +152,7 @@ def truth_ratios(one: Evaluation, name: str) -> tuple[Values, np.ndarray[Any, np
 
 def _forget_quality(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
     stated, notes = one.in_file("forget_quality"), []
-    if one.block("forget_quality") is not None or "forget_quality" in one.summary:
+    if "forget_quality" in one.data or "forget_quality" in one.summary:
         notes = _notes(one, "forget_quality") if stated is None else []
     if reference is None or one.index("forget_truth_ratio") is None or reference.index("forget_truth_ratio") is None:
         why = "A reference compared with itself says nothing." if one.model.role == "reference" else NO_REFERENCE
@@ -225,9 +226,8 @@ def _flip(sample: Sample, change: Callable[[Any], Any]) -> Sample:
 
 
 def _membership(one: Evaluation, name: str, id: str) -> Metric:
-    block = one.block(name) or {}
     stated = one.in_file(name)
-    notes = _notes(one, name) if block else []
+    notes = _notes(one, name) if name in one.data else []
     found = area(one, name)
     if found is None:
         note = "No scores of items: it cannot be recomputed and has no interval."
@@ -252,7 +252,7 @@ def _scores(one: Evaluation, name: str) -> Sample | None:
 def _privleak(one: Evaluation, id: str, reference: Evaluation | None) -> Metric:
     """From the items where they are there, else from the file's own areas."""
     stated = one.in_file("privleak")
-    notes = _notes(one, "privleak") if one.block("privleak") is not None else []
+    notes = _notes(one, "privleak") if "privleak" in one.data else []
     null, against = 0.5, "Against an area of 0.5: no results of a model that never saw the forget set are there."
     if reference is not None:
         theirs = area(reference, "mia_min_k")

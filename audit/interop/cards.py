@@ -42,6 +42,8 @@ class Card:
     cost: float = 0.0
 
 
+LOW_IS_BETTER = r"(?:\w*perplexity|bits_per_byte|brier_score|ter|wer)(?:_.*)?"
+"""Metrics of lm-evaluation-harness that are better when low; a filter's name may follow."""
 ANSWERS = "anything that is stored or recoverable but not said, and it has no control of this audit."
 TOOLS: dict[str, Tool] = {
     "open_unlearning": Tool("OpenUnlearning", "locuslab/open-unlearning, d3d7cf9", ANSWERS),
@@ -65,6 +67,13 @@ TOOLS: dict[str, Tool] = {
 }  # fmt: skip
 
 READABLE = ", ".join(tool.title for tool in TOOLS.values())
+
+
+def not_results(count: int) -> str:
+    """How many files are results of no tool that can be imported, in a sentence; empty for none."""
+    return f"{count} {'file is' if count == 1 else 'files are'} results of no known tool." if count else ""
+
+
 Line = tuple[str, str, str, str, Place]
 """Pattern of the metric, title, direction, formula, place."""
 METRICS: dict[str, tuple[Line, ...]] = {
@@ -97,6 +106,9 @@ METRICS: dict[str, tuple[Line, ...]] = {
         (r"knowmem_f", "Knowledge memory, forget", FORGET, "100 x mean ROUGE-L F1 of an answer", "said"),
         (r"knowmem_r", "Knowledge memory, retain", KEPT, "100 x mean ROUGE-L F1 of an answer", "utility"),
         (r"privleak", "PrivLeak", PRIVLEAK, "100 (A - A_ref) / A_ref, A = area of Min-K 40 %", "said"),
+        (r"auc_(forget|retain|holdout)_(forget|retain|holdout)_(.+)", "Area under the ROC curve, {0} against {1}, {2}",
+         "0: the first set's texts are always likelier than the second's, 0.5: no difference",
+         "share of pairs ranked right", "said"),
         (r"auc_(.+)", "Area under the ROC curve, {0}", AUC_MUSE, "share of pairs ranked right", "said"),
     ),
     "rwku": (
@@ -123,7 +135,9 @@ METRICS: dict[str, tuple[Line, ...]] = {
     "saebench": ((r"unlearning_score", "Score of a dictionary", "high: forgets more with few side effects",
                   "1 - least accuracy among settings with side effects of at most 1 %", "stored"),),
     "lm_eval": (
+        (rf"wmdp(.*\.{LOW_IS_BETTER})", "WMDP{0}", "low: still known", "as the harness defines it", "said"),
         (r"wmdp(.*)", "WMDP{0}", "high: still known", "accuracy or as named", "said"),
+        (rf"(.+\.{LOW_IS_BETTER})", "{0}", "low: better kept", "as the harness defines it", "utility"),
         (r"(.+)", "{0}", KEPT, "as the harness defines it", "utility"),
     ),
 }  # fmt: skip
@@ -154,7 +168,8 @@ def direction(id: str) -> str:
 def _line(tool: str, metric: str) -> tuple[str, str, str, Place]:
     if metric == "generations":
         return TITLE_OF_TEXTS, "texts have no direction", "as stored", "said"
-    for pattern, title, direction, formula, place in METRICS.get(tool, ()):
+    tasks = METRICS["lm_eval"] if tool == "open_unlearning" and "." in metric else ()
+    for pattern, title, direction, formula, place in (*METRICS.get(tool, ()), *tasks):
         match = re.fullmatch(pattern, metric)
         if match:
             parts = [(part or "").replace("_", " ").strip() for part in match.groups()]

@@ -18,7 +18,7 @@ from audit.interop.cards import direction
 from audit.interop.document import Document
 from audit.interop.names import named_by
 from audit.interop.result import Metric, Result, mean_of, metric, row, texts
-from audit.interop.values import number, what_is
+from audit.interop.values import number, text, what_is
 from audit.metrics.tofu import PARTS
 
 TOOL = "depth_score"
@@ -58,7 +58,10 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
         elif kind == "meta":
             results.append(Result("metrics rated", TOOL, kind, (document.path,), (_meta(document.data),)))
         elif document.path.name != "results_detailed.jsonl":
-            folders.setdefault(str(document.path.parent), {})[kind] = document
+            own = folders.setdefault(str(document.path.parent), {})
+            if kind in own:
+                raise ResultsError(f"{own[kind].path} and {document.path} are both the {kind} of one run.")
+            own[kind] = document
     for found in folders.values():
         results.append(_run(found))
     return results
@@ -78,8 +81,8 @@ def _run(found: Mapping[str, Document]) -> Result:
     sample = mean_of(np.array(list(items.values())), names, names)
     metrics = [metric(id, [row("avg_uds", direction(id), stated, sample, notes)], sample)]
     lines = [
-        (f"forget:{r.get('idx')}", str(r.get("entity", "")), "candidate", "forget", str(r.get("question", "")),
-         str(r.get("gt_entity", r.get("entity", ""))), str(r.get("unlearn_gen", "")),
+        (f"forget:{r.get('idx')}", text(r.get("entity")) or f"forget:{r.get('idx')}", "candidate", "forget",
+         text(r.get("question")) or "", text(r.get("gt_entity", r.get("entity"))) or "", text(r.get("unlearn_gen")),
          items.get(str(r.get("idx")), float("nan")))
         for r in (found["results"].data if "results" in found else [])
     ]  # fmt: skip
@@ -131,6 +134,8 @@ Pairs = dict[str, list[tuple[float | None, float | None]]]
 def _from_results(document: Document) -> Pairs:
     found: Pairs = {}
     for place, entry in enumerate(document.data):
+        if not isinstance(entry, dict):
+            raise ResultsError(f"{document.path}, entry {place} is {what_is(entry)}, no item.")
         key = str(entry.get("idx"))
         if key in found:
             raise ResultsError(f"{document.path}, entry {place}: item {key} stands twice.")

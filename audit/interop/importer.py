@@ -7,7 +7,8 @@ the reason. Its findings have the status IMPORTED: they have no control of this 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import Any
 from audit import __version__
 from audit.errors import ResultsError, StoreError
 from audit.interop import (
+    conversion,
     depth_score,
     leak_at_k,
     lm_eval,
@@ -26,9 +28,10 @@ from audit.interop import (
     tamper,
     tofu,
 )
+from audit.interop.candidates import named
 from audit.interop.cards import READABLE, card
 from audit.interop.document import Document, find, read
-from audit.interop.names import parse, short
+from audit.interop.names import parse
 from audit.interop.result import Metric, Result
 from audit.store import Run
 from audit.types import Finding, Status, digest_of
@@ -51,6 +54,26 @@ class Found:
     def documents(self) -> list[tuple[Document, str, str]]:
         """Document, tool and kind of everything that was recognised."""
         return [(document, tool, kind) for tool, found in self.by_tool.items() for document, kind in found]
+
+    def convert(self) -> list[Result]:
+        """Every reader's results; files that cannot be read so are left out, with the reason."""
+        results: list[Result] = []
+        for reader in READERS:
+            made, left = conversion.convert(reader, self.by_tool.get(reader.TOOL, []))
+            used = {path for result in made for path in result.files}
+            if left:
+                own = [each for each in self.by_tool[reader.TOOL] if each[0].path in used or each[0].path not in left]
+                self.by_tool[reader.TOOL] = own
+            self.left_out |= {str(path): reason for path, reason in left.items()}
+            results += made
+        return results
+
+    def shown(self) -> dict[Path, str]:
+        """What each file is called: its path below what was given; in full where two would be called alike."""
+        documents = [document for document, _, _ in self.documents]
+        names = {document.path: _shown(document.path, document.root) for document in documents}
+        count = Counter(names.values())
+        return {path: name if count[name] == 1 else str(path) for path, name in names.items()}
 
 
 def recognise(document: Document) -> tuple[str, str] | None:
@@ -101,52 +124,35 @@ def import_results(
     if (out / "case.json").exists():
         raise StoreError(f"{out} holds a run already; choose another folder with --out.")
     found = look(paths, references)
-    results = [r for reader in READERS for r in _convert(reader, found)]
+    results = found.convert()
     if not any(metric.rows for result in results for metric in result.metrics):
         reasons = " ".join(found.left_out.values())
+        if reasons and [*paths] == [Path(path) for path in found.left_out]:
+            raise ResultsError(reasons)
         raise ResultsError(
             f"Nothing below {', '.join(map(str, paths))} is a results file that can be imported. Known are: "
             f"{READABLE}. {reasons}".strip()
         )
     run = Run(out)
-    named = _named(results)
+    candidates = named(results)
     with run.hold():
-        run.write_plan(_plan(name or _title(paths), named, found, paths))
-        for candidate, of_it in named.items():
+        run.write_plan(_plan(name or _title(paths), candidates, found))
+        shown = found.shown()
+        for candidate, of_it in candidates.items():
             for result in of_it:
                 for metric in result.metrics:
-                    run.put(candidate, finding_of(metric, result, found))
+                    run.put(candidate, finding_of(metric, result, found, shown))
         run.log("imported", files=len(found.documents), left_out=len(found.left_out))
         run.write_manifest({"imported": _now(), "failed": []})
     return run, found
 
 
-def _convert(reader: ModuleType, found: Found) -> list[Result]:
-    documents = found.by_tool.get(reader.TOOL, [])
-    return list(reader.convert(documents)) if documents else []
-
-
-def _named(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Results by the name of their candidate; the same model of two tools is one candidate, where no id is twice."""
-    named: dict[str, list[Result]] = {}
-    taken: dict[str, str] = {}
-    models: dict[str, str] = {}
-    for result in results:
-        name = models.get(result.model, "")
-        ids = {metric.id for metric in result.metrics}
-        if not name or ids & {metric.id for other in named[name] for metric in other.metrics}:
-            name = short(result.model, taken)
-            taken[name.casefold()] = name
-            models.setdefault(result.model, name)
-        named.setdefault(name, []).append(result)
-    return named
-
-
-def finding_of(metric: Metric, result: Result, found: Found) -> Finding:
+def finding_of(metric: Metric, result: Result, found: Found, shown: Mapping[Path, str]) -> Finding:
     """A metric as a finding of status IMPORTED, or NOT_APPLICABLE where the files hold no number for it."""
     words = card(metric.id)
     assert words is not None, metric.id
-    files = {str(document.path): document.sha256 for document, _, _ in found.documents if document.path in result.files}
+    files = {shown[document.path]: document.sha256 for document, _, _ in found.documents
+             if document.path in result.files}  # fmt: skip
     return Finding(
         id=metric.id,
         status=Status.NOT_APPLICABLE if metric.gap else Status.IMPORTED,
@@ -162,11 +168,7 @@ def finding_of(metric: Metric, result: Result, found: Found) -> Finding:
         seconds=0.0,
         provenance={
             "key": digest_of(["imported", __version__, metric.id, result.model, files]),
-            "imported": {
-                "tool": result.tool,
-                "kind": result.kind,
-                "files": {Path(p).name: d for p, d in files.items()},
-            },
+            "imported": {"tool": result.tool, "kind": result.kind, "files": files},
             "version": __version__,
         },
         place=words.place,
@@ -175,9 +177,10 @@ def finding_of(metric: Metric, result: Result, found: Found) -> Finding:
     )
 
 
-def _plan(title: str, named: dict[str, list[Result]], found: Found, paths: Sequence[Path]) -> dict[str, Any]:
+def _plan(title: str, named: Mapping[str, Sequence[Result]], found: Found) -> dict[str, Any]:
     """What `case.json` holds: the keys of a measured run, and `imported`."""
     ids = dict.fromkeys(metric.id for results in named.values() for result in results for metric in result.metrics)
+    shown = found.shown()
     of_file = {path: name for name, results in named.items() for result in results for path in result.files}
     return {
         "name": title,
@@ -196,7 +199,7 @@ def _plan(title: str, named: dict[str, list[Result]], found: Found, paths: Seque
         "imported": {
             "files": [
                 {
-                    "path": _shown(document.path, document.root),
+                    "path": shown[document.path],
                     "sha256": document.sha256,
                     "tool": tool,
                     "kind": kind,

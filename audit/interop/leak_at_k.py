@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from audit.errors import ResultsError
 from audit.interop._open_unlearning import AUTHOR, question
 from audit.interop.cards import direction
 from audit.interop.document import Document
 from audit.interop.names import named_by
 from audit.interop.result import Metric, Result, entities_of, mean_of, metric, row, texts
-from audit.interop.values import number, what_is
+from audit.interop.values import number, text, what_is
 from audit.metrics.sampling import expected_max, leak_at_k
 from audit.stats import Sample
 
@@ -43,16 +44,20 @@ def recognise(document: Document) -> str:
 def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
     """One result for each model; the evaluated file is taken before the bare one of the same folder."""
     folders: dict[str, list[Document]] = {}
-    tables: dict[str, tuple[Mapping[str, Any], Path]] = {}
+    tables: dict[str, tuple[dict[str, Any], Path]] = {}
     for document, kind in documents:
         if kind == "generations":
             folders.setdefault(str(document.path.parent), []).append(document)
-        else:
-            tables |= {str(line.get("Model")): (line, document.path) for line in document.records}
+            continue
+        for line in document.records:
+            name = str(line.get("Model"))
+            if name in tables:
+                raise ResultsError(f"{name} stands twice, in {tables[name][1]} and {document.path}.")
+            tables[name] = (line, document.path)
     results, told = [], set()
     for found in folders.values():
         name = named_by(found[0].path.parent, found[0].root)
-        line, source = tables.get(name, ({}, None))
+        line, source = tables.get(name, (dict[str, Any](), None))
         told.add(name)
         metrics = _of_model(found, line)
         files = [document.path for document in found] + ([source] if source else [])
@@ -64,11 +69,14 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
 
 
 def _of_model(found: Sequence[Document], line: Mapping[str, Any]) -> list[Metric]:
-    made, used = [], set()
-    for document in sorted(found, key=lambda d: -len(set(JUDGES) & _fields(d))):
+    made, used = [], dict[str, Document]()
+    found = sorted(found, key=lambda d: -len(set(JUDGES) & _fields(d)))
+    for document in found:
         for field, judge in JUDGES.items():
-            if field in _fields(document) and field not in used:
-                used.add(field)
+            if field in _fields(document):
+                if field in used:
+                    raise ResultsError(f"{used[field].path} and {document.path} both hold {field} of one model.")
+                used[field] = document
                 made.append(_leaks(document, field, judge, line if field == "ES" else {}))
     if not used and line:
         made.append(_table_only(line))
@@ -79,14 +87,24 @@ def _of_model(found: Sequence[Document], line: Mapping[str, Any]) -> list[Metric
 
 
 def _fields(document: Document) -> set[str]:
-    return {key for record in document.records[:5] for response in record["responses"][:1] for key in response}
+    """The fields of the responses; raises ResultsError for a record that has none."""
+    for place, record in enumerate(_records(document)):
+        responses = record.get("responses") if isinstance(record, dict) else None
+        if not isinstance(responses, list) or not all(isinstance(response, dict) for response in responses):
+            raise ResultsError(f"{document.path}, record {place}: no list of responses.")
+    return {key for record in _records(document)[:5] for response in record["responses"][:1] for key in response}
+
+
+def _records(document: Document) -> list[Any]:
+    """Every record in its place, so that texts and scores count alike."""
+    return list(document.data) if isinstance(document.data, list) else [document.data]
 
 
 def _read(document: Document, field: str) -> tuple[list[str], list[list[float]], list[str]]:
     """Index, scores of all responses, and gaps; an item with a response without a score is a gap."""
     keys, scores, gaps = [], [], []
-    for index, record in enumerate(document.data if isinstance(document.data, list) else [document.data]):
-        responses = record.get("responses") if isinstance(record, dict) else None
+    for index, record in enumerate(_records(document)):
+        responses = record["responses"]
         values = [number(r.get(field)) for r in responses] if responses else []
         if values and None not in values:
             keys.append(str(index))
@@ -156,11 +174,11 @@ def _table_only(line: Mapping[str, Any]) -> Metric:
 
 def _texts(document: Document) -> Metric:
     lines: list[tuple[Any, ...]] = []
-    for index, record in enumerate(document.records):
+    for index, record in enumerate(_records(document)):
         for place, response in enumerate(record["responses"][:SHOWN]):
-            value = number(response.get("ES", response.get("rougeL_recall")))
+            value, said = number(response.get("ES", response.get("rougeL_recall"))), text(response.get("response"))
             lines.append((f"forget:{index}", f"forget:{index}", "candidate", "forget",
-                          question(str(record["prompt"])), str(record["ground_truth"]),
-                          f"[{place + 1}] {response.get('response', '')}",
+                          question(text(record.get("prompt")) or ""), text(record.get("ground_truth")) or "",
+                          None if said is None else f"[{place + 1}] {said}",
                           math.nan if value is None else value))  # fmt: skip
     return texts(f"{TOOL}.generations", lines)

@@ -14,18 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audit.errors import ResultsError
 from audit.interop.cards import AUC_OU, direction
 from audit.interop.document import Document
-from audit.interop.names import named_by
+from audit.interop.names import named_by, plain
 from audit.interop.result import Metric, Result, entities_of, mean_of, metric, only_in_file, row, texts
-from audit.interop.values import by_index, number, what_is
+from audit.interop.values import by_index, number, text, what_is
 from audit.metrics import auc as areas
 from audit.stats import Sample, entity_weights
 
 TOOL = "muse"
 COLUMNS = ("verbmem_f", "privleak", "knowmem_f", "knowmem_r")
 MEMORY = ("verbmem_f", "knowmem_f", "knowmem_r")
-KEY = "forget_holdout_Min-40%"
+KEY = ("forget", "holdout", "Min-40%")
+"""The area that PrivLeak rests on: the two sets, and the score that tells them apart."""
+SCORE = re.compile(r"PPL(/\w+)?|Min-\d+%")
+AREA = re.compile(r"(forget|retain|holdout)_(forget|retain|holdout)_(PPL(?:/\w+)?|Min-\d+%)'?")
+"""A key of auc.json; the tool writes one with a stray apostrophe in some versions."""
 RETRAINED = {"News": 0.47719999999999996, "Books": 0.5393}
 """The retrained model's area for KEY, as the tool's constants.py has it (Llama-2-7B only)."""
 
@@ -39,17 +44,16 @@ def recognise(document: Document) -> str:
     if isinstance(data, dict):
         if "mean_rougeL" in data:
             return "agg"
-        if any(_plain(key) == KEY for key in data):
+        if any(AREA.fullmatch(key) for key in data):
             return "auc"
         lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-        return "losses" if {"forget", "holdout"} <= set(data) and lists and "PPL" in lists[0][0] else ""
+        return "losses" if {"forget", "holdout"} <= set(data) and lists and _score_names(lists[0][0]) else ""
     first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
     return "log" if {"gt", "response", "rougeL"} <= set(first) else ""
 
 
-def _plain(key: str) -> str:
-    """The tool writes one key with a stray apostrophe in some versions."""
-    return key.rstrip("'")
+def _score_names(entry: Mapping[str, Any]) -> list[str]:
+    return [name for name in entry if SCORE.fullmatch(name)]
 
 
 @dataclass
@@ -69,16 +73,23 @@ class Evaluation:
 def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
     """One result for each model: a line of the table, a folder below `temp`, or both."""
     found: dict[str, Evaluation] = {}
+    told: set[str] = set()
     for document, kind in documents:
         if kind != "table":
             folder = document.path.parent
             name = named_by(folder.parent, document.root)
             one = found.setdefault(str(folder.parent), Evaluation(name))
+            if (folder.name, kind) in one.parts:
+                other = one.parts[folder.name, kind].path
+                raise ResultsError(f"{other} and {document.path} are both the {folder.name} {kind} of {name}.")
             one.parts[folder.name, kind] = document
             one.files.append(document.path)
     for document, kind in documents:
         for line in document.records if kind == "table" else []:
             name = str(line["name"])
+            if f"{document.path}:{name}" in told:
+                raise ResultsError(f"{document.path}: the model {name} stands twice.")
+            told.add(f"{document.path}:{name}")
             one = next((e for e in found.values() if e.name == name and not e.line), Evaluation(name))
             found.setdefault(next((k for k, e in found.items() if e is one), f"{document.path}:{name}"), one)
             one.line = line
@@ -117,7 +128,7 @@ def _of_forks(one: Evaluation) -> list[Metric]:
     """Columns of a fork's table that MUSE does not have; one fork writes whole tuples into them."""
     made = []
     for name in [column for column in one.line if column not in (*COLUMNS, "name") and column]:
-        id, note = f"{TOOL}." + re.sub(r"[^\w+-]", "_", name), " ".join(_what_stands(one, name))
+        id, note = f"{TOOL}.{plain(name)}", " ".join(_what_stands(one, name))
         made.append(only_in_file(id, name, direction(id), one.stated(name), note))
     return made
 
@@ -129,34 +140,51 @@ def _what_stands(one: Evaluation, name: str) -> list[str]:
 
 
 def _privacy(one: Evaluation) -> list[Metric | None]:
-    """Areas in both orientations from the logged scores, and PrivLeak against the tool's own constants."""
+    """Every area in both orientations, from the logged scores where they are; PrivLeak against the tool's constants."""
     losses, stated = one.parts.get(("privleak", "losses")), one.parts.get(("privleak", "auc"))
-    areas_in_file = {_plain(k): number(v) for k, v in stated.data.items()} if stated else {}
-    area = _area(losses) if losses else None
-    made: list[Metric | None] = []
-    if area is not None or KEY in areas_in_file:
-        id = f"{TOOL}.auc_min_40"
-        sample, gaps = area if area else (None, "No log of scores: it cannot be recomputed.")
-        flipped = Sample(1 - sample.value, 1 - sample.draws, sample.n) if sample else None
-        lines = [row(f"{KEY} (MUSE)", direction(id), areas_in_file.get(KEY), sample, [gaps]),
-                 row(f"{KEY} (OpenUnlearning)", AUC_OU, None, flipped)]  # fmt: skip
-        made.append(metric(id, lines, sample))
+    in_file = {match.groups(): number(v) for k, v in (stated.data if stated else {}).items()
+               if (match := AREA.fullmatch(k))}  # fmt: skip
+    logged = [(*KEY[:2], name) for name in _score_names(losses.data["forget"][0])] if losses else []
+    keys = sorted(dict.fromkeys([*logged, *in_file]), key=lambda key: key != KEY)
+    found = {key: _area(losses, *key) for key in keys if losses and key[0] != key[1]}
+    made: list[Metric | None] = [_both_ways(key, in_file.get(key), found.get(key), key in in_file) for key in keys]
     if "privleak" in one.line:
-        made.append(_privleak(one, area[0] if area else None, areas_in_file.get(KEY)))
+        area = found.get(KEY)
+        made.append(_privleak(one, area[0] if area else None, in_file.get(KEY)))
     return made
 
 
-def _area(document: Document) -> tuple[Sample, str] | None:
-    sides = [by_index(document.data[split], "Min-40%", f"{document.path}, {split}") for split in ("forget", "holdout")]
+def _both_ways(key: tuple[str, ...], stated: float | None, found: tuple[Sample, str] | None, filed: bool) -> Metric:
+    """One area; the sets are named in the id unless they are forget and holdout."""
+    first, second, score = key
+    sets = "" if key[:2] == KEY[:2] else f"{first}_{second}_"
+    id = f"{TOOL}.auc_{sets}{plain(score.lower().rstrip('%').replace('-', '_'))}"
+    sample, gaps = found if found else (None, "No log of scores: it cannot be recomputed.")
+    notes = ["A set against itself."] if first == second else [gaps]
+    notes += ["The file holds no number."] if filed and stated is None else []
+    ours = AUC_OU if not sets else f"1: {first} texts are always likelier than {second} ones, 0.5: no difference"
+    flipped = Sample(1 - sample.value, 1 - sample.draws, sample.n) if sample else None
+    other = flipped if sample or stated is None else 1 - stated
+    name = "_".join(key)
+    return metric(id, [row(f"{name} (MUSE)", direction(id), stated, sample, notes),
+                       row(f"{name} (OpenUnlearning)", ours, None, other,
+                           [] if sample or stated is None else ["1 - the file's own."])], sample)  # fmt: skip
+
+
+def _area(document: Document, first: str, second: str, score: str) -> tuple[Sample, str] | None:
+    """The area of one score between two sets, items resampled on each side; None where a side holds no score."""
+    if not all(document.data.get(split) for split in (first, second)):
+        return None
+    sides = [by_index(document.data[split], score, f"{document.path}, {split}") for split in (first, second)]
     if not all(side.keys for side in sides):
         return None
     drawn = []
-    for side, split in zip(sides, ("forget", "holdout"), strict=True):
+    for side, split in zip(sides, (first, second), strict=True):
         weights, index = entity_weights(entities_of(side.keys, split)[1])
         drawn.append(weights[:, index])
-    forget, holdout = sides
-    value = areas.membership_auc(forget.means, holdout.means).muse
-    draws = areas.auc_draws(forget.means, holdout.means, *drawn)
+    members, others = sides
+    value = areas.membership_auc(members.means, others.means).muse
+    draws = areas.auc_draws(members.means, others.means, *drawn)
     return Sample(value, draws, min(len(side.keys) for side in sides)), " ".join(s.gaps for s in sides if s.gaps)
 
 
@@ -185,10 +213,12 @@ def _generations(one: Evaluation) -> Metric | None:
     for name in MEMORY:
         log = one.parts.get((name, "log"))
         for index, entry in enumerate(log.data if log else []):
+            if not isinstance(entry, Mapping):
+                continue  # counted among the gaps of the score
             split = "retain" if name.endswith("_r") else "forget"
-            asked = str(entry.get("question") or entry.get("prompt") or "")
+            asked = text(entry.get("question")) or text(entry.get("prompt")) or ""
             score = number(entry.get("rougeL"))
             item = f"{split}:{name}:{index}"
-            lines.append((item, item, "candidate", split, asked, str(entry.get("gt", "")),
-                          str(entry.get("response", "")), math.nan if score is None else score))  # fmt: skip
+            lines.append((item, item, "candidate", split, asked, text(entry.get("gt")) or "",
+                          text(entry.get("response")), math.nan if score is None else score))  # fmt: skip
     return texts(f"{TOOL}.generations", lines) if lines else None

@@ -13,9 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 LONGEST = 64
+LONGEST_PART = 100
+"""So that an id of two such parts is still a file's name."""
 INNER = re.compile(r"evals?(_.*)?|eval_results|ds_size\d+|checkpoint-\d+|temp|saves|forget|temperature=.*|results?")
 """Folders that hold results of the model that the folder above is named after."""
 PARAMETERS = {
@@ -82,10 +84,24 @@ def named_by(folder: PurePath, root: PurePath) -> str:
     return " ".join([parts[-1] if parts else root.name or "results", *added])
 
 
-def short(name: str, taken: Mapping[str, str]) -> str:
-    """A name that can be a folder's, at most 64 characters, and not yet taken (by casefold)."""
+def home(folder: Path) -> Path:
+    """The folder that the model is named after: what lies in one of INNER belongs to the folder above."""
+    while len(folder.parts) > 2 and INNER.fullmatch(folder.name):
+        folder = folder.parent
+    return folder
+
+
+def plain(name: str) -> str:
+    """A name from inside a file as a part of a finding's id: no character and no dots that could lead elsewhere."""
+    name = re.sub(r"\.{2,}", "_", re.sub(r"[^\w.+-]", "_", name))
+    return name[:LONGEST_PART].strip(".") or "_"
+
+
+def short(name: str, taken: Mapping[str, str], within: str = "") -> str:
+    """A name that can be a folder's, at most 64 characters, and not yet taken (by casefold); `within` stands first."""
     name = name.rsplit("/", 1)[-1] if "/" in name else name
     name = re.sub(r"^(unlearn_)(tofu_|muse_)?", "", name)
+    name = f"{within}-{name}" if within else name
     name = re.sub(r"[^\w .+()-]+", "-", name).strip("-. ") or "results"
     if len(name) > LONGEST:
         head = LONGEST // 2 - 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from audit.errors import ResultsError
@@ -21,7 +22,7 @@ from audit.interop.cards import direction
 from audit.interop.document import Document
 from audit.interop.names import ModelName, named_by, parse
 from audit.interop.result import Metric, Result, entities_of, only_in_file, texts
-from audit.interop.values import number, what_is
+from audit.interop.values import number, text, what_is
 
 TOOL = "open_unlearning"
 KNOWN = re.compile(
@@ -36,9 +37,9 @@ def recognise(document: Document) -> str:
     if not isinstance(data, dict) or not data:
         return ""
     blocks = [value for value in data.values() if isinstance(value, dict)]
-    if len(blocks) == len(data) and any("agg_value" in block for block in blocks):
+    if any("agg_value" in block for block in blocks):
         return "eval"
-    if len(blocks) == len(data) and all(_samples(block) for block in blocks):
+    if blocks and len(blocks) == len(data) and all(_samples(block) for block in blocks):
         return "lm_eval"
     plain = all(value is None or isinstance(value, (int, float)) for value in data.values())
     if plain and any(KNOWN.fullmatch(key) for key in data):
@@ -63,6 +64,7 @@ class Evaluation:
     data: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
+    kinds: dict[Path, str] = field(default_factory=dict)
     reference: bool = False
 
     @property
@@ -111,6 +113,10 @@ def _gather(documents: Sequence[tuple[Document, str]]) -> list[Evaluation]:
             name = named_by(document.path.parent, document.root)
             found[key] = Evaluation(name, parse(name.split(" ")[0]))
         one = found[key]
+        twice = next((other for other in one.documents if one.kinds[other.path] == kind), None)
+        if twice is not None:
+            raise ResultsError(f"{twice.path} and {document.path} are both the {kind} file of one model.")
+        one.kinds[document.path] = kind
         one.documents.append(document)
         one.reference = one.reference or document.reference
         if kind.endswith("summary"):
@@ -136,9 +142,9 @@ def reference_for(one: Evaluation, others: Sequence[Evaluation]) -> Evaluation |
 def _metrics(one: Evaluation, reference: Evaluation | None) -> list[Metric]:
     names = list(dict.fromkeys([*one.data, *one.summary]))
     made: list[Metric] = []
-    for name in names:
+    for name in {parts.canonical(name): name for name in reversed(names)}.values():  # the EVAL file's spelling first
         id = f"{TOOL}.{parts.canonical(name)}"
-        if one.block(name) is None:
+        if one.block(name) is None and (name not in one.data or number(one.summary.get(name)) is not None):
             made.append(_from_summary(one, name, id, reference))
         else:
             made.append(parts.recompute(one, name, id, reference))
@@ -194,15 +200,19 @@ def generations(one: Evaluation, id: str) -> Metric | None:
             entry = index[key]
             if not isinstance(entry, Mapping) or "generation" not in entry:
                 continue
-            told = [str(entry.get(part, "")) for part in ("input", "ground_truth", "generation")]
+            asked, answer = (text(entry.get(part)) or "" for part in ("input", "ground_truth"))
             value = number(entry.get(field))
-            lines.append((item, entity, "candidate", parts.split_of(name), parts.question(told[0]), *told[1:],
-                          float("nan") if value is None else value))  # fmt: skip
+            lines.append((item, entity, "candidate", parts.split_of(name), parts.question(asked), answer,
+                          text(entry["generation"]), float("nan") if value is None else value))  # fmt: skip
     return texts(id, lines) if lines else None
 
 
 def check(one: Evaluation) -> None:
-    """Raise ResultsError for an EVAL file whose entries are no metrics at all."""
-    bad = next((key for key, value in one.data.items() if not isinstance(value, Mapping)), None)
+    """Raise ResultsError for an EVAL file with an entry that is no metric, or one that it spells twice."""
+    bad = next((key for key, value in one.data.items() if not isinstance(value, (Mapping, type(None)))), None)
     if bad is not None:
         raise ResultsError(f"{one.where}: {bad} is {what_is(one.data[bad])}; expected a metric with agg_value.")
+    names = [parts.canonical(name) for name in one.data]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ResultsError(f"{one.where}: {twice} stands twice, in two spellings; one of the two would be lost.")

@@ -48,7 +48,7 @@ class TextRow(NamedTuple):
     split: Annotated[str, "forget, retain, or another set of the tool"]
     prompt: Annotated[str, "what the model was asked"]
     answer: Annotated[str, "the right answer"]
-    said: Annotated[str, "what the model said"]
+    said: Annotated[str | None, "what the model said; empty where the tool stored no text"]
     score: Annotated[float, "the tool's score of it"]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from audit.interop.cards import direction
 from audit.interop.document import Document
-from audit.interop.names import named_by
+from audit.interop.names import named_by, plain
 from audit.interop.result import Metric, Result, mean_of, metric, only_in_file, row, texts
-from audit.interop.values import by_index, number, what_is
+from audit.interop.values import by_index, number, text, what_is
 
 TOOL = "rwku"
 ACCURACIES = ("acc", "em", "f1", "EM", "F1", "mc1", "mc2")
@@ -74,7 +74,7 @@ def _level(document: Document, kind: str, level: str) -> Metric:
     stated = number(data[f"level_{level}_rouge_l_r"])
     notes = [] if stated is not None else [f"The file holds {what_is(data[f'level_{level}_rouge_l_r'])}."]
     rows = [(i, r) for i, r in enumerate(data.get("results") or []) if str(r.get("level")) == level]
-    scores = {i: recall(str(r.get("prediction") or ""), str(r.get("answer") or "")) for i, r in rows}
+    scores = {i: recall(text(r.get("prediction")) or "", text(r.get("answer")) or "") for i, r in rows}
     lost = [str(i) for i, score in scores.items() if math.isnan(score)]
     if lost:
         notes.append(f"{len(lost)} of {len(rows)} items have no prediction or answer ({', '.join(lost[:5])}).")
@@ -156,7 +156,7 @@ def _membership(document: Document) -> list[Metric]:
 def _accuracy(document: Document) -> Metric:
     """MMLU and other tests: the mean of `all_acc`."""
     name = next((key for key in ACCURACIES if key in document.data), "acc")
-    label = document.path.stem
+    label = plain(document.path.stem)
     id = f"{TOOL}.{label}"
     values = by_index([float(v) if isinstance(v, bool) else v for v in document.data["all_acc"]], None,
                       f"{document.path}, all_acc")  # fmt: skip
@@ -171,8 +171,8 @@ def _texts(document: Document, kind: str) -> list[tuple[Any, ...]]:
         return []
     split = "forget" if kind == "forget" else "retain"
     return [
-        (f"{kind}:{index}", str(entry.get("subject", "")), "candidate", split, str(entry.get("query", "")),
-         str(entry.get("answer", "")), str(entry.get("prediction", "")),
-         recall(str(entry.get("prediction") or ""), str(entry.get("answer") or "")))
+        (f"{kind}:{index}", text(entry.get("subject")) or f"{kind}:{index}", "candidate", split,
+         text(entry.get("query")) or "", text(entry.get("answer")) or "", text(entry.get("prediction")),
+         recall(text(entry.get("prediction")) or "", text(entry.get("answer")) or ""))
         for index, entry in enumerate(document.data.get("results") or [])
     ]  # fmt: skip

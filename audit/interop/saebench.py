@@ -7,7 +7,7 @@ from typing import Any
 
 from audit.interop.cards import direction
 from audit.interop.document import Document
-from audit.interop.names import named_by
+from audit.interop.names import named_by, plain
 from audit.interop.result import Metric, Result, only_in_file
 from audit.interop.values import number, what_is
 
@@ -37,8 +37,8 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
 def _metrics(data: Mapping[str, Any]) -> Iterator[Metric]:
     evaluation = str(data["eval_type_id"])
     for name, value in _leaves(data["eval_result_metrics"], ""):
-        own = name.removeprefix(f"{evaluation}.")
-        id = f"{TOOL}.{own}" if evaluation == "unlearning" else f"{TOOL}.{evaluation}.{own}"
+        own = plain(name.removeprefix(f"{evaluation}."))
+        id = f"{TOOL}.{own}" if evaluation == "unlearning" else f"{TOOL}.{plain(evaluation)}.{own}"
         note = "" if number(value) is not None else f"The file holds {what_is(value)}."
         yield only_in_file(id, name, direction(id), number(value), note)
 

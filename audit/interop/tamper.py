@@ -72,14 +72,16 @@ def _metric(key: str, points: dict[int, dict[str, Any]]) -> Metric:
         elif key == "wmdp_bio_acc" and value == STAND_IN:
             note = "Exactly 0.25: the tool writes this too where an evaluation is missing."
         lines.append(CurveRow("candidate", step, key, math.nan if value is None else value, note))
-    known = [line for line in lines if not math.isnan(line.value)]
+    known = [line for line in lines if not line.note]  # a number in doubt is shown, and no headline rests on it
     if not known:
-        return Metric(f"{TOOL}.{key}", tuple(lines), gap="No step holds a number.", kind=CurveRow)
+        doubtful = [line.note for line in lines if not math.isnan(line.value)]
+        gap = doubtful[0] if doubtful else "No step holds a number."
+        return Metric(f"{TOOL}.{key}", tuple(lines), gap=gap, kind=CurveRow)
     best = max(known, key=lambda line: line.value)
     doubts = sum(bool(line.note) for line in lines)
     told = (
         f"{key} goes from {known[0].value:.3f} at step {known[0].step} to {known[-1].value:.3f} at step "
         f"{known[-1].step}, at most {best.value:.3f} (step {best.step}). The tool attacks no model that never knew."
     )
-    told += f" {doubts} of {len(lines)} points are missing or in doubt." if doubts else ""
+    told += f" {doubts} of {len(lines)} points are missing or in doubt and not counted here." if doubts else ""
     return Metric(f"{TOOL}.{key}", tuple(lines), note=told, kind=CurveRow)

@@ -6,10 +6,12 @@ aggregates use the inverse, so that everything is computed from the losses here.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from audit.interop.cards import direction
 from audit.interop.document import Document
 from audit.interop.names import ModelName, named_by, parse
 from audit.interop.result import Metric, Result, metric, only_in_file, row, sample_of, texts
-from audit.interop.values import Values, by_index, number, together, what_is
+from audit.interop.values import Values, by_index, number, text, together, what_is
 from audit.metrics import tofu as formulas
 from audit.stats import Sample
 
@@ -61,6 +63,7 @@ class Evaluation:
     name: str
     model: ModelName
     logs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: dict[str, Path] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
     stated: dict[str, float | None] = field(default_factory=dict)
     reference: bool = False
@@ -85,8 +88,13 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
         one.documents.append(document)
         one.reference = one.reference or document.reference
         logs = document.data if kind == "aggregated" else {document.path.name: document.data}
-        for task, log in logs.items():
-            one.logs[_task(str(task), document)] = log
+        for named, log in logs.items():
+            task = _task(str(named), document)
+            if task in one.logs and not _alike(one.logs[task], log):  # the tool writes each log once more together
+                raise ResultsError(
+                    f"{one.sources[task]} and {document.path} hold two different logs of the {SETS[task]} set."
+                )
+            one.logs[task], one.sources[task] = log, document.path
     for document, kind in documents:
         if kind == "table":
             _take_table(document, evaluations)
@@ -98,6 +106,10 @@ def convert(documents: Sequence[tuple[Document, str]]) -> list[Result]:
             files = tuple(dict.fromkeys(document.path for document in one.documents))
             results.append(Result(one.name, TOOL, "evaluation", files, tuple(metrics)))
     return results
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _task(name: str, document: Document) -> str:
@@ -130,7 +142,7 @@ def _take_table(document: Document, evaluations: dict[str, Evaluation]) -> None:
             beside[0].documents.append(document)
         else:
             name = line.get("Method") or f"{named_by(document.path.parent, document.root)} line {number_ + 1}"
-            one = Evaluation(str(name), parse(str(name)), {}, [document], stated)
+            one = Evaluation(str(name), parse(str(name)), documents=[document], stated=stated)
             evaluations[f"{document.path}:{number_}"] = one
 
 
@@ -148,7 +160,9 @@ def reference_for(one: Evaluation, others: Sequence[Evaluation]) -> Evaluation |
 def _same(one: Evaluation, other: Evaluation) -> bool:
     def truths(found: Evaluation) -> Any:
         told = found.logs["forget"].get("generated_text") or {}
-        return {k: v[2] for k, v in told.items() if len(v) > 2} or set(found.logs["forget"]["avg_paraphrased_loss"])
+        return {k: v[2] for k, v in told.items() if isinstance(v, list) and len(v) > 2} or set(
+            found.logs["forget"]["avg_paraphrased_loss"]
+        )
 
     return bool(truths(one) == truths(other))
 
@@ -187,7 +201,8 @@ def item_scores(one: Evaluation, task: str, score: str) -> tuple[Values, NDArray
             return values, np.minimum(ratios, 1 / ratios) if task == "forget" else formulas.true_better(ratios)
     losses = one.values(task, "avg_gt_loss")
     if task in ("retain", "forget"):
-        return losses, np.exp(-losses.means)
+        with np.errstate(over="ignore"):  # what is not finite is refused where it is averaged
+            return losses, np.exp(-losses.means)
     (right, wrong), gaps = together(losses, one.values(task, "average_perturb_loss"))
     others = np.array([sum(math.exp(-loss) for loss in item) for item in wrong.lists])
     return Values(right.keys, right.lists, gaps), np.exp(-right.means) / (np.exp(-right.means) + others)
@@ -268,7 +283,8 @@ def _generations(one: Evaluation) -> Metric | None:
             block = _block(task, len(told))
             entity = f"{SETS[task]} author {int(key) // block + 1}" if block else f"{SETS[task]}:{key}"
             score = number(rouge.get(key))
-            prompt = re.sub(r"^\[INST\]\s*|\s*\[/INST\]$", "", str(entry[0]))
-            lines.append((f"{SETS[task]}:{key}", entity, "candidate", SETS[task], prompt, str(entry[2]), str(entry[1]),
+            prompt = re.sub(r"^\[INST\]\s*|\s*\[/INST\]$", "", text(entry[0]) or "")
+            answer, said = text(entry[2]) or "", text(entry[1])
+            lines.append((f"{SETS[task]}:{key}", entity, "candidate", SETS[task], prompt, answer, said,
                           math.nan if score is None else score))  # fmt: skip
     return texts(f"{TOOL}.generations", lines) if lines else None

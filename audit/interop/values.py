@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,15 @@ def number(value: Any) -> float | None:
     except OverflowError:
         return None
     return value if math.isfinite(value) else None
+
+
+def text(value: Any) -> str | None:
+    """A text as a file stores it; None where it stores none: null, NaN, a list or an object was not said by anyone."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or number(value) is not None:
+        return str(value)
+    return None
 
 
 def what_is(value: Any) -> str:
@@ -114,9 +124,11 @@ def _sentence(gaps: Sequence[str], keys: Sequence[str]) -> str:
         parts.append(f"{len(gaps)} of {len(keys)} items hold no number ({_few(gaps)}).")
     digits = {int(key) for key in keys if key.isdigit()}
     if digits and len(digits) == len(keys):
-        missing = [str(index) for index in range(max(digits) + 1) if index not in digits]
+        missing = max(digits) + 1 - len(digits)  # counted, not listed: an index may be as large as it likes
         if missing:
-            parts.append(f"{len(missing)} of {max(digits) + 1} indices are missing ({_few(missing)}).")
+            first = list(islice((str(index) for index in count() if index not in digits), min(missing, NAMED)))
+            more = f" and {missing - NAMED} more" if missing > NAMED else ""
+            parts.append(f"{missing} of {max(digits) + 1} indices are missing ({', '.join(first)}{more}).")
     return " ".join(parts)
 
 

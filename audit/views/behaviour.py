@@ -56,7 +56,7 @@ def select(table: pd.DataFrame, split: str, kind: str, search: str) -> pd.DataFr
     return chosen(part, search)
 
 
-def heard(table: pd.DataFrame, item: str, shown: Sequence[str]) -> dict[str, str]:
-    """What each subject says to one item, in their order: original, reference, candidates."""
+def heard(table: pd.DataFrame, item: str, shown: Sequence[str]) -> dict[str, str | None]:
+    """What each subject says to one item, in their order: original, reference, candidates; None: not stored."""
     own = table[table["item"] == item].drop_duplicates("subject").set_index("subject")["said"]
-    return {name: str(own[name] or "") for name in (ORIGINAL, REFERENCE, *shown) if name in own.index}
+    return {name: items.stored(own[name]) for name in (ORIGINAL, REFERENCE, *shown) if name in own.index}

@@ -12,6 +12,7 @@ from audit._casepaths import below
 from audit.catalogue import evidence_class
 from audit.errors import AuditError, CaseError
 from audit.interop.cards import READABLE as READABLE
+from audit.interop.cards import not_results
 from audit.store import Run
 from audit.types import Finding, Status
 
@@ -74,10 +75,12 @@ def in_a_sentence(findings: Findings) -> str:
 
 
 def sources(run: Run) -> pd.DataFrame:
-    """The files that an imported run was made from, and what was left out with the reason."""
+    """The files that an imported run was made from, and what was left out with the reason or the number."""
     told = run.plan.get("imported", {})
     rows = [(f["path"], f["tool"], f["kind"], f["candidate"], f["sha256"]) for f in told.get("files", [])]
     rows += [(f["path"], "", f"left out: {f['reason']}", "", "") for f in told.get("left_out", [])]
+    if unknown := not_results(int(told.get("not_results", 0))):
+        rows.append(("", "", unknown, "", ""))
     return pd.DataFrame(rows, columns=["file", "tool", "kind", "candidate", "sha256"])
 
 
@@ -101,4 +104,4 @@ def run_import(paths: Sequence[Path], folder: Path, references: Sequence[Path] =
     from audit.interop.importer import import_results
 
     _, found = import_results(paths, folder, references, name)
-    return list(found.left_out.values())
+    return [*found.left_out.values(), *([not_results(found.unknown)] if found.unknown else [])]

@@ -66,6 +66,11 @@ def said(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["item", "subject", "said"])
 
 
+def stored(value: object) -> str | None:
+    """A text of a table, or None where it holds none (null and NaN are not an empty answer)."""
+    return value if isinstance(value, str) else None
+
+
 def by_subject(
     findings: Mapping[str, Mapping[str, Finding]], id: str | None = None, split: str = "forget"
 ) -> pd.DataFrame:
@@ -102,13 +107,13 @@ def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, 
     known = texts(findings)
     row = known[known["item"] == item].drop(columns="split")
     heard = said(findings)
-    heard = heard[heard["item"] == item].drop_duplicates("subject")
+    heard = heard[heard["item"] == item].drop_duplicates("subject").set_index("subject")
     long = scores(findings)
     long = long[long["item"] == item].drop_duplicates(["title", "subject"])
     order = [CONTROLS[0], *findings, CONTROLS[1]]
     table = long.pivot(index="title", columns="subject", values="score")
     return {
         "facts": row.iloc[0].to_dict() if len(row) else {"item": item},
-        "said": dict(sorted(zip(heard["subject"], heard["said"], strict=True), key=lambda p: order.index(p[0]))),
+        "said": {name: stored(heard["said"].loc[name]) for name in sorted(heard.index, key=order.index)},
         "scores": table.reindex(list(dict.fromkeys(long["title"])))[[n for n in order if n in table.columns]],
     }

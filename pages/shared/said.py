@@ -25,9 +25,9 @@ def link(view: View, item: str) -> None:
     )  # fmt: skip
 
 
-def plain(view: View, item: str, facts: Mapping[str, str], heard: Mapping[str, str]) -> None:
+def plain(view: View, item: str, facts: Mapping[str, str], heard: Mapping[str, str | None]) -> None:
     """What each subject says to the plain question."""
-    lines = [Line(name, text if isinstance(text, str) else "") for name, text in heard.items()]
+    lines = [Line(name, items.stored(text)) for name, text in heard.items()]
     if lines:
         st.html(said_html(str(facts.get("answer") or "not stored"), lines, view.looks))
     else:
@@ -55,7 +55,7 @@ def transcript(view: View, findings: Findings, id: str, item: str, key: str) -> 
             st.text("No text is stored for this item.")
             return
         lines = [
-            Line(str(row["subject"]), str(row["said"] or ""), examples.remark(row, asked))
+            Line(str(row["subject"]), items.stored(row["said"]), examples.remark(row, asked))
             for row in rows.to_dict("records")
         ]
         st.html(said_html(answer or "not stored", lines, view.looks))

@@ -11,6 +11,7 @@ import pytest
 
 from audit.interop.document import read
 from audit.interop.result import ImportedRow, Metric, Result
+from audit.views.items import stored
 
 
 def write(path: Path, data: Any) -> Path:
@@ -38,6 +39,12 @@ def head(result: Result, id: str) -> ImportedRow:
 
 def found(result: Result, id: str) -> Metric:
     return next(metric for metric in result.metrics if metric.id == id)
+
+
+def said(result: Result) -> list[str | None]:
+    """The stored answers; None where none is stored."""
+    [metric] = [metric for metric in result.metrics if metric.id.endswith(".generations")]
+    return [stored(text) for text in metric.table["said"]]
 
 
 @pytest.fixture

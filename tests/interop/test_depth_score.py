@@ -9,7 +9,7 @@ import pytest
 
 from audit.errors import ResultsError
 from audit.interop import depth_score
-from tests.interop.conftest import convert, found, head, write
+from tests.interop.conftest import convert, found, head, said, write
 
 
 def entry(idx: int, first: list[Any], second: list[Any], uds: float | None) -> dict[str, Any]:
@@ -51,6 +51,16 @@ def test_what_stands_twice_is_located(tmp_path: Path) -> None:
     path = write(tmp_path / "b" / "x.csv", "idx,layer,s1_delta,s2_delta,uds\n3,0,1,1,1\n3,0,1,1,1\n")
     with pytest.raises(ResultsError, match="line 3: layer 0 of item 3 stands twice"):
         convert(depth_score, tmp_path, path)
+
+
+def test_two_results_of_one_run_and_texts_that_are_not_stored(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / "a" / f"{n}.json", [entry(0, [1.0], [1.0], 1.0)]) for n in "xy")
+    with pytest.raises(ResultsError, match=r"x\.json and .*y\.json are both the results of one run"):
+        convert(depth_score, tmp_path, one, two)
+    data = [entry(0, [1.0], [1.0], 1.0), {**entry(1, [1.0], [1.0], 1.0), "entity": None, "unlearn_gen": None}]
+    [result] = convert(depth_score, tmp_path, write(tmp_path / "b" / "x.json", data))
+    table = found(result, "depth_score.generations").table
+    assert said(result) == ["said", None] and table["entity"].tolist() == ["e", "forget:1"]
 
 
 def test_a_missing_part_of_the_table_is_a_gap(tmp_path: Path) -> None:

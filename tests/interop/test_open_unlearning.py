@@ -10,9 +10,10 @@ import pytest
 
 from audit.errors import ResultsError
 from audit.interop import open_unlearning as ou
+from audit.interop.cards import card, direction
 from audit.interop.document import read
 from audit.interop.result import ImportedRow
-from tests.interop.conftest import convert, found, head, write
+from tests.interop.conftest import convert, found, head, said, write
 
 LN2 = math.log(2)
 
@@ -177,6 +178,31 @@ def test_lm_eval_tasks_of_open_unlearning(tmp_path: Path) -> None:
     [result] = convert(ou, tmp_path, path, summary)
     assert head(result, "open_unlearning.wmdp.acc").recomputed == 0.5  # over all four samples
     assert head(result, "open_unlearning.wmdp_bio.acc").recomputed == pytest.approx(2 / 3)
+
+
+def test_tasks_have_the_harness_place_and_direction() -> None:
+    mmlu, wmdp = card("open_unlearning.mmlu.acc"), card("open_unlearning.wmdp_bio.acc")
+    assert mmlu is not None and (mmlu.place, mmlu.direction) == ("utility", "high: better kept")
+    assert wmdp is not None and (wmdp.place, wmdp.direction) == ("said", "high: still known")
+    assert direction("open_unlearning.wikitext.word_perplexity") == "low: better kept"
+
+
+def test_a_null_answer_is_not_what_the_model_said(tmp_path: Path) -> None:
+    entry = {"rougeL_recall": 0.5, "input": None, "ground_truth": "a"}
+    index = {str(i): {**entry, "generation": said} for i, said in enumerate([None, math.nan, "", "None"])}
+    [result] = convert(ou, tmp_path, write(tmp_path / "m" / "x.json", {"forget_Q_A_ROUGE": block(index, 0.5)}))
+    table = found(result, "open_unlearning.generations").table
+    assert said(result) == [None, None, "", "None"] and set(table["prompt"]) == {""}
+
+
+def test_a_metric_in_two_spellings_is_one(tmp_path: Path) -> None:
+    ratio = block({"0": {"score": 0.5}}, 0.5)
+    path = write(tmp_path / "m" / "EVAL.json", {"forget_Truth_Ratio": ratio})
+    summary = write(tmp_path / "m" / "SUMMARY.json", {"forget_truth_ratio": 0.5})
+    [result] = convert(ou, tmp_path, path, summary)
+    assert [m.id for m in result.metrics].count("open_unlearning.forget_truth_ratio") == 1
+    with pytest.raises(ResultsError, match="forget_truth_ratio stands twice, in two spellings"):
+        convert(ou, tmp_path, write(path, {"forget_Truth_Ratio": ratio, "forget_truth_ratio": ratio}))
 
 
 def test_other_files_are_not_taken_for_results(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from audit.errors import ResultsError
 from audit.interop import leak_at_k, lm_eval, saebench, tamper
+from audit.interop.cards import card
 from audit.interop.result import ImportedRow
-from tests.interop.conftest import convert, found, head, write
+from tests.interop.conftest import convert, found, head, said, write
 
 
 def lines(*records: dict[str, Any]) -> str:
@@ -52,6 +53,56 @@ def test_missing_in_the_table_is_a_gap_and_one_line_is_a_file_too(tmp_path: Path
     path = write(tmp_path / "m" / "one.json", lines(sampled(1, 0, field="LLM_judge")))
     [result] = convert(leak_at_k, tmp_path, path)
     assert head(result, "leak_at_k.llm_judge").metric == "leak@2"
+
+
+def test_responses_that_are_not_stored_and_what_stands_twice(tmp_path: Path) -> None:
+    record = sampled(1.0, 0.0)
+    record["responses"][1]["response"] = None
+    path = write(tmp_path / "m" / "x.json", lines(record, {**record, "responses": []}, record))
+    [result] = convert(leak_at_k, tmp_path, path)
+    table = found(result, "leak_at_k.generations").table
+    assert said(result) == ["[1] r", None] * 2
+    assert set(table["item"]) == set(found(result, "leak_at_k.entailment").items["item"]) == {"forget:0", "forget:2"}
+    with pytest.raises(ResultsError, match=r"x\.json and .*y\.json both hold ES"):
+        convert(leak_at_k, tmp_path, path, write(tmp_path / "m" / "y.json", lines(record)))
+    table_ = write(tmp_path / "t.csv", "Model,Leak@1\nGA,0.1\nGA,0.2\n")
+    with pytest.raises(ResultsError, match="GA stands twice"):
+        convert(leak_at_k, tmp_path, table_)
+
+
+@pytest.mark.parametrize(
+    ("id", "meaning", "place"),
+    [
+        ("wikitext.word_perplexity", "low: better kept", "utility"),
+        ("wikitext.bits_per_byte", "low: better kept", "utility"),
+        ("truthfulqa_gen.brier_score", "low: better kept", "utility"),
+        ("wmt16.ter", "low: better kept", "utility"),
+        ("wmt16.ter_strict", "low: better kept", "utility"),
+        ("wmt16.terseness", "high: better kept", "utility"),
+        ("mmlu.acc", "high: better kept", "utility"),
+        ("wmdp_bio.word_perplexity", "low: still known", "said"),
+        ("wmdp_bio.acc_norm", "high: still known", "said"),
+    ],
+)
+def test_which_way_round_a_task_is(id: str, meaning: str, place: str) -> None:
+    words = card(f"lm_eval.{id}")
+    assert words is not None and (words.direction, words.place) == (meaning, place)
+
+
+def test_the_file_says_itself_which_way_round_it_is(tmp_path: Path) -> None:
+    data = task({"acc,none": 0.6, "odd_error,none": 0.2, "new,none": 0.1},
+                higher_is_better={"wmdp_bio": {"acc": True, "odd_error": False, "new": None}})  # fmt: skip
+    [result] = convert(lm_eval, tmp_path, write(tmp_path / "m" / "x.json", data))
+    assert head(result, "lm_eval.wmdp_bio.acc").direction == "high: still known"
+    assert head(result, "lm_eval.wmdp_bio.odd_error").direction == "low: still known"
+    assert head(result, "lm_eval.wmdp_bio.new").direction == "high: still known"
+
+
+def test_a_curve_of_stand_ins_alone_has_no_headline(tmp_path: Path) -> None:
+    path = write(tmp_path / "lens" / "x.json", [{"step": s, "wmdp_bio_acc": 0.25} for s in (0, 5)])
+    [result] = convert(tamper, tmp_path, path)
+    curve = found(result, "tamper.wmdp_bio_acc")
+    assert curve.gap.startswith("Exactly 0.25") and curve.table["value"].tolist() == [0.25, 0.25]
 
 
 def task(values: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -107,7 +158,8 @@ def test_a_tamper_curve_is_sorted_and_its_stand_ins_named(tmp_path: Path) -> Non
     [result] = convert(tamper, tmp_path, write(tmp_path / "lens" / "x.json", points))
     curve = found(result, "tamper.wmdp_bio_acc")
     assert list(curve.table["step"]) == [0, 500, 1000]
-    assert "from 0.260 at step 0 to 0.250 at step 1000, at most 0.410 (step 500)" in curve.note
+    assert "from 0.260 at step 0 to 0.410 at step 500, at most 0.410 (step 500)" in curve.note  # not the stand-in
+    assert "1 of 3 points are missing or in doubt and not counted here" in curve.note
     assert "missing" in curve.table["note"].iloc[2]
     mmlu = found(result, "tamper.mmlu_acc").table
     assert list(mmlu["value"].isna()) == [True, False, True] and list(mmlu["note"])[::2] == [

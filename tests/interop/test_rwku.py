@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.interop import rwku
-from tests.interop.conftest import convert, found, head, write
+from tests.interop.conftest import convert, found, head, said, write
 
 
 def probe(level: str, prediction: str, answer: str, type: str = "simple") -> dict[str, str]:
@@ -45,6 +45,15 @@ def test_levels_are_recomputed_and_probes_told_apart(tmp_path: Path) -> None:
         "By probe: prefix injection 1.000 (n = 1), role play 0.000 (n = 1)" in head(result, "rwku.forget_level_3").note
     )
     assert list(found(result, "rwku.generations").table["score"].iloc[:2]) == [1.0, 0.5]
+
+
+def test_a_prediction_that_is_not_stored(tmp_path: Path) -> None:
+    results = [{**probe("1", "a", "a"), "prediction": None, "subject": None}, probe("1", "", "a")]
+    data = {"level_1_rouge_l_r": 1.0, "level_2_rouge_l_r": None, "results": results}
+    [result] = convert(rwku, tmp_path, write(tmp_path / "t" / "neighbor.json", data))
+    table = found(result, "rwku.generations").table
+    assert said(result) == [None, ""] and table["entity"].tolist() == ["neighbor:0", "S"]
+    assert table["score"].isna().all()
 
 
 def test_mink20_is_min_k_plus_plus_and_lists_hold_gaps(tmp_path: Path) -> None:

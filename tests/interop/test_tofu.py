@@ -11,7 +11,7 @@ import pytest
 from audit.errors import ResultsError
 from audit.interop import tofu
 from audit.interop.result import ImportedRow
-from tests.interop.conftest import convert, found, head, write
+from tests.interop.conftest import convert, found, head, said, write
 
 LN2 = math.log(2)
 
@@ -73,6 +73,24 @@ def test_single_logs_of_a_folder_are_one_model_and_the_table_is_compared(tmp_pat
     row = head(result, "tofu.probability_retain")
     assert row.difference == pytest.approx(-0.025) and row.note.startswith("Differs")
     assert math.isnan(head(result, "tofu.model_utility").in_file)
+
+
+def test_a_log_beside_the_aggregated_one_must_be_the_same(tmp_path: Path) -> None:
+    whole = write(tmp_path / "m" / "eval_log_aggregated.json", logs())
+    part = write(tmp_path / "m" / "eval_log_forget.json", logs()["eval_log_forget.json"])
+    [result] = convert(tofu, tmp_path, whole, part)
+    assert head(result, "tofu.truth_ratio_forget").recomputed == pytest.approx(0.5)
+    write(part, log([LN2], [[LN2]]))
+    with pytest.raises(ResultsError, match=r"aggregated\.json and .*eval_log_forget\.json hold two different logs"):
+        convert(tofu, tmp_path, whole, part)
+
+
+def test_an_answer_that_is_not_stored_is_none(tmp_path: Path) -> None:
+    data = logs()
+    data["eval_log_forget.json"]["generated_text"]["0"][1] = None
+    data["eval_log_forget.json"]["generated_text"]["1"][1] = math.nan
+    [result] = convert(tofu, tmp_path, write(tmp_path / "m" / "x.json", data))
+    assert said(result) == ["said", "said", None, None, "said", "said"]
 
 
 def test_a_table_alone_is_one_model_a_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from audit.figures.texts import Line, said_html
 from audit.policy import load_policy
 from audit.types import Finding
 from audit.views import behaviour, board, items
@@ -74,6 +75,15 @@ def test_items_are_sorted_into_lost_unlike_and_still(findings: Findings) -> None
     found = behaviour.select(table, "forget", "all", "person 3 JOB")["item"].tolist()
     assert found == ["forget:3", "forget:7", "forget:13"]
     assert behaviour.spoken({"new": {}}).empty
+
+
+def test_a_text_that_is_not_stored_is_not_an_empty_answer() -> None:
+    rows = [("forget:0", "original", None), ("forget:0", "hides", float("nan")), ("forget:0", "other", "")]
+    table = pd.DataFrame(rows, columns=["item", "subject", "said"])
+    said = behaviour.heard(table, "forget:0", ["hides", "other"])
+    assert said == {"original": None, "hides": None, "other": ""}
+    page = said_html("right", [Line(name, text) for name, text in said.items()], {})
+    assert page.count("not stored") == 2 and page.count("says nothing") == 1
 
 
 def test_subjects_are_heard_in_one_order(findings: Findings) -> None:
