@@ -15,7 +15,7 @@ from audit.figures.forest import forest
 from audit.figures.matrix import matrix
 from audit.figures.panels import panels
 from audit.views import attacks, examples, items, returned
-from audit.views.tables import residuals, values_of, where
+from audit.views.tables import is_diagnosis, residuals, values_of, where
 from pages.shared import said, show
 from pages.shared.state import View, open_view
 
@@ -138,8 +138,9 @@ def draw_returned(view: View, id: str, name: str) -> None:
     st.markdown("#### The facts that came back")
     one = {name: view.findings[name]}
     back = returned.came_back(one, view.policy, [id])
-    count, chance = returned.by_chance(one, view.policy, [id])[name]
-    st.text(returned.counted(name, count, chance))
+    st.text(returned.counted(name, returned.by_chance(one, view.policy, [id], back)[name]))
+    if is_diagnosis(id):
+        st.caption("A diagnosis: what comes back may come from the original's own weights, so it counts nowhere else.")
     table = examples.index(one, back)
     known = examples.with_texts(one)
     if len(back):

@@ -33,12 +33,12 @@ def _one(table: pd.DataFrame, column: str, key: str) -> str | None:
     return st.selectbox(column.capitalize(), values, index=None, placeholder="all", key=key, width=180)
 
 
-def draw_chance(view: View, only: bool) -> None:
+def draw_chance(view: View, back: pd.DataFrame, only: bool) -> None:
     """How many items came back, beside how many do by chance."""
     if not only:
         return
-    for name, (count, chance) in returned.by_chance(view.chosen, view.policy).items():
-        st.text(returned.counted(name, count, chance))
+    for name, count in returned.by_chance(view.chosen, view.policy, back=back).items():
+        st.text(returned.counted(name, count))
     st.caption("One item is an example, not a proof: with many measurements some items come back by chance. Verdicts "
                "rest on intervals over all entities.")  # fmt: skip
 
@@ -91,7 +91,9 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
         with st.container(key="example-question"):
             st.text(facts.get("prompt", "The question is not stored."))
         if str(item).startswith("forget"):
-            show.say(examples.answers(view.chosen, item, back), f"example-{item}")
+            show.say(
+                examples.answers(view.chosen, item, back, returned.sources(view.chosen, view.policy)), f"example-{item}"
+            )
         said.plain(view, item, facts, behaviour.heard(items.said(view.chosen), item, view.shown))
         st.caption(said.MARKED)
     draw_texts(view, item, back)
@@ -158,7 +160,7 @@ if table.empty:
     st.text("No item is stored: neither recall nor a map was measured in this audit.")
 else:
     found = choose(view, table)
-    draw_chance(view, bool(st.session_state[BACK]))
+    draw_chance(view, back, bool(st.session_state[BACK]))
     item = pick(found)
     if item is not None:
         draw_item(view, item, back)
