@@ -14,6 +14,7 @@ from pages.shared.theme import literal
 
 CHOSEN = "answers-of"
 FEW = 3
+ROC = "ROC curve for each subject: share of forgotten items recognised against false alarms, guessing dotted."
 
 
 def draw_board(view: View, ids: list[str]) -> None:
@@ -47,12 +48,14 @@ def draw_measure(view: View, id: str, table: pd.DataFrame) -> None:
             kind = st.selectbox(column.replace("_", " "), kinds, key=f"roc-kind-{id}")
     with right:
         logarithmic = st.toggle("Logarithmic", key=f"roc-log-{id}", help="Shows what happens at few false alarms.")
+    rows = board.roc_rows(table, column, kind)
+    words = board.areas(rows)
     show.plot(
-        roc(board.roc_rows(table, column, kind), view.looks, logarithmic=logarithmic),
+        roc(rows, view.looks, logarithmic=logarithmic),
         f"roc-{id}",
-        "ROC curve for each subject: share of forgotten items recognised against false alarms, guessing dotted.",
+        f"{show.alt(view, id, ROC)} {words}".strip(),
     )
-    if words := board.areas(board.roc_rows(table, column, kind)):
+    if words:
         st.caption(literal(words))
 
 
@@ -77,7 +80,7 @@ def answers_part(view: View) -> None:
                                      bind="query-params")  # fmt: skip
     with middle:
         kind = st.selectbox("Which", list(behaviour.KINDS), format_func=lambda k: behaviour.KINDS[k],
-                            key="answers-kind", bind="query-params")  # fmt: skip
+                            key="answers-kind", bind="query-params", help=behaviour.RULE)  # fmt: skip
     with right:
         search = st.text_input("Search", key="answers-search", placeholder="words of question, answer or entity")
     found = behaviour.select(table, split, kind, search)

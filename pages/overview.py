@@ -10,6 +10,7 @@ from audit.types import Verdict
 from audit.views import imported, items, overview
 from audit.views.ladder import LadderRow, blind_spots, headline, ladder
 from audit.views.tables import unanswered
+from audit.views.words import sentences
 from pages.shared import said, show
 from pages.shared.state import View, open_view
 
@@ -67,12 +68,13 @@ def draw_imported(view: View) -> None:
 def draw_panels(view: View) -> None:
     """Drift, probe and attack of the chosen candidates beside each other."""
     st.subheader("Three looks inside")
-    show.say(overview.inside(view.chosen, view.policy, view.running), "inside")
+    inside = overview.inside(view.chosen, view.policy, view.running)
+    show.say(inside, "inside")
     show.plot(
         panels(overview.three(view.chosen, view.running), view.looks),
         "panels",
         f"Three line charts for {', '.join(view.shown)} with original and reference: likeness of the hidden states "
-        "by layer, accuracy of the linear probe by layer, and recall along a relearning attack.",
+        f"by layer, accuracy of the linear probe by layer, and recall along a relearning attack. {sentences(inside)}",
     )
     columns = st.columns(3)
     for column, (page, label) in zip(columns, overview.PAGES, strict=True):

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from audit.types import RESERVED
+
 LONGEST = 64
 INNER = re.compile(r"evals?(_.*)?|eval_results|ds_size\d+|checkpoint-\d+|temp|saves|forget|temperature=.*|results?")
 """Folders that hold results of the model that the folder above is named after."""
@@ -91,7 +93,7 @@ def short(name: str, taken: Mapping[str, str]) -> str:
         head = LONGEST // 2 - 1
         name = f"{name[:head].rstrip()}--{name[-(LONGEST - head - 2) :].lstrip()}"
     unique, number = name, 1
-    while unique.casefold() in taken or unique.casefold() in ("original", "reference", "candidate"):
+    while unique.casefold() in taken or unique.casefold() in RESERVED:
         number += 1
         unique = f"{name[: LONGEST - 5].rstrip()} ({number})"
     return unique

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit.catalogue import evidence_class
@@ -89,6 +90,11 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     side = {"found": "above", "clear": "below", "unclear": "across"}[state]
     scope = f"{scope}; {side} the limit of {percent(limit)}."
     return Answer(name, state, f"{name}{verb} {title} finds {share_words(residual)}.", scope)
+
+
+def sentences(answers: Iterable[Answer]) -> str:
+    """What several answers say, one after the other: the finding in the alternative text of a picture."""
+    return " ".join(one.sentence for one in answers)
 
 
 def state_of(residual: Residual, limit: float) -> str:

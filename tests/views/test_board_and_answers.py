@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
 from audit.policy import load_policy
@@ -63,17 +65,27 @@ def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findin
 
 def test_items_are_sorted_into_lost_unlike_and_still(findings: Findings) -> None:
     table = behaviour.spoken({name: findings[name] for name in ("hides", "untouched")})
-    heard = items.said(findings)
-    own = heard[heard["subject"] == "hides"].set_index("item")["said"]
+    score = items.scores(findings, "behaviour.recall").pivot(index="item", columns="subject", values="score")
     lost = table[table["lost"] & (table["split"] == "forget")]
-    assert (own.loc[lost["item"]] == "I do not know.").all() and len(lost) == 18  # of 19 the original says
-    # the untouched candidate says what `hides` does not: these differ
-    assert set(lost["item"]) <= set(table.loc[table["unlike"], "item"])
+    assert set(lost["item"]) == set(score.index[(score["original"] == 1) & (score["hides"] == 0)]) and len(lost) == 18
+    # the texts that were made up are those of other scores: of twenty answers nineteen are said, and by `hides` one
+    assert table.loc[table["split"] == "forget", "unlike"].sum() == 18
     assert table.loc[table["split"] == "forget", "still"].sum() == 19
     # by id or by name: forget:3, person 3's forget:7, forget:13
     found = behaviour.select(table, "forget", "all", "person 3 JOB")["item"].tolist()
     assert found == ["forget:3", "forget:7", "forget:13"]
     assert behaviour.spoken({"new": {}}).empty
+
+
+def test_the_measured_score_says_who_says_it_and_words_only_where_there_is_none(findings: Findings) -> None:
+    recall = findings["hides"]["behaviour.recall"]
+    # the texts say the answer to no item, the scores of the candidate do to every one
+    table = recall.table.assign(said=recall.table["said"].where(recall.table["subject"] != "candidate", "no"))
+    scores = recall.items.assign(score=recall.items["score"].where(recall.items["subject"] != "candidate", 1.0))
+    scored = behaviour.spoken({"hides": {recall.id: dataclasses.replace(recall, table=table, items=scores)}})
+    assert scored["still"].all() and not scored["lost"].any()
+    bare = behaviour.spoken({"hides": {recall.id: dataclasses.replace(recall, table=table, items=scores.iloc[:0])}})
+    assert not bare["still"].any() and bare["lost"].sum() == 19  # the original says 19 of 20
 
 
 def test_subjects_are_heard_in_one_order(findings: Findings) -> None:
