@@ -177,12 +177,6 @@ def draw_transcript(view: View, id: str, name: str, picked: str) -> None:
     said.transcript(view, one, id, item, "attack-transcript")
 
 
-@st.fragment
-def one_part(view: View, ids: list[str]) -> None:
-    """One attack; a fragment, so that choosing an item redraws the rest of the page not at all."""
-    draw_one(view, ids)
-
-
 view = open_view(__file__, "Attacks", "What comes back under attack, beside what a model that never knew gives.")
 asked = attacks.ids_of(view.ids)
 if not asked:

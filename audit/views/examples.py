@@ -90,8 +90,14 @@ def items_with_texts(findings: Findings, id: str) -> list[str]:
     found: dict[str, None] = {}
     for each in findings.values():
         if id in each and set(each[id].table.columns) >= TEXTS:
-            found |= dict.fromkeys(each[id].table["item"].astype(str))
+            found |= dict.fromkeys(str(item) for item in each[id].table["item"].unique())
     return list(found)
+
+
+def has_texts(findings: Findings, id: str, item: str) -> bool:
+    """Whether an evidence holds texts to one item."""
+    tables = (each[id].table for each in findings.values() if id in each)
+    return any(set(table.columns) >= TEXTS and bool((table["item"] == item).any()) for table in tables)
 
 
 def families(findings: Findings, id: str, item: str) -> list[str]:

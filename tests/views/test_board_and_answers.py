@@ -9,6 +9,7 @@ import pandas as pd
 from audit.policy import load_policy
 from audit.types import Finding
 from audit.views import behaviour, board, items
+from audit.views.ladder import ladder
 from audit.views.tables import together
 from tests.pages import shapes
 
@@ -43,11 +44,11 @@ def test_a_missing_number_is_a_row_with_its_status(findings: Findings) -> None:
 
 
 def test_answers_name_the_measure_that_finds_most(findings: Findings) -> None:
-    said = {answer.name: answer for answer in board.answers(findings, load_policy())}
+    said = {row.name: board.answer_of(row) for row in ladder(findings, load_policy())}
     assert said["untouched"].state == "found" and "untouched still says it: " in said["untouched"].sentence
     assert said["hides"].state == "clear" and "finds nothing beyond the null" in said["hides"].sentence
     assert said["hides"].sentence.endswith("What it was to keep: kept.")
-    assert board.answers({"new": {}}, load_policy())[0].state == "none"
+    assert [board.answer_of(row).state for row in ladder({"new": {}}, load_policy())] == ["none"]
 
 
 def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findings: Findings) -> None:

@@ -69,6 +69,9 @@ def test_transcripts_are_found_by_their_columns(findings: Findings) -> None:
     assert examples.families(findings, shapes.TEXTS, "forget:3") == ["prefix", "role play"]
     assert examples.transcript(findings, shapes.TEXTS, "no such item")[1] == 0
     assert len(examples.items_with_texts(findings, shapes.TEXTS)) == 20
+    assert examples.has_texts(findings, shapes.TEXTS, "forget:3")
+    assert not examples.has_texts(findings, shapes.TEXTS, "no such item")
+    assert not examples.has_texts(findings, "drift.cka", "forget:3")
 
 
 def test_a_remark_holds_what_the_row_holds_besides() -> None:
