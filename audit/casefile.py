@@ -21,6 +21,7 @@ from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
 from audit.types import (
     CORPORA,
+    RESERVED,
     ROLES,
     SECOND,
     SPLITS,
@@ -194,6 +195,11 @@ def check_name(name: str, seen: Mapping[str, str]) -> None:
         )
     if name.casefold() in (*ROLES, SECOND):
         raise CaseError(f'A candidate cannot be called "{name}", the name of a role; choose another name.')
+    if name.casefold() in RESERVED:
+        raise CaseError(
+            f'A candidate cannot be called "{name}": columns of the tables that are shown have this name; choose '
+            f'another one, for example "{name}-1".'
+        )
     if name.casefold() in seen:
         raise CaseError(f'Two candidates are called "{seen[name.casefold()]}" and "{name}"; give each its own name.')
 

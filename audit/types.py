@@ -28,6 +28,14 @@ Role = Literal["original", "candidate", "reference", "second reference"]
 ROLES: tuple[Role, ...] = ("original", "candidate", "reference")
 SECOND: Role = "second reference"
 """Another model that never knew: only measures of drift look at it, to show how far two such models lie apart."""
+RESERVED = frozenset(
+    {
+        *ROLES, SECOND, "null", "floor", "chance", "evidence", "family", "feature", "block",
+        "layer", "item", "entity", "attribute", "prompt", "answer", "split", "subject", "score", "measure",
+        "strongest at", "came back", "came back in",
+    }
+)  # fmt: skip
+"""What columns of tables are called that have one for each candidate too, so that no candidate can be; casefolded."""
 Place = Literal["said", "stored", "recoverable", "utility"]
 PLACES: tuple[Place, ...] = get_args(Place)
 

@@ -15,7 +15,8 @@ from audit.figures.forest import forest
 from audit.figures.matrix import matrix
 from audit.figures.panels import panels
 from audit.views import attacks, examples, items, returned
-from audit.views.tables import residuals, values_of, where
+from audit.views.tables import is_diagnosis, residuals, values_of, where
+from audit.views.words import sentences
 from pages.shared import said, show
 from pages.shared.state import View, open_view
 
@@ -27,7 +28,8 @@ CELLS = "attack-cells"
 def draw_all(view: View, ids: list[str]) -> tuple[str, str] | None:
     """The recovery table; what is chosen in it, or below it, is returned."""
     cells = attacks.matrix(view.findings, ids, view.policy, view.running)
-    show.say(attacks.answers(cells, view.shown, view.policy.rules["recoverable"].limit), "attacks")
+    limit = view.policy.rules["recoverable"].limit
+    show.say(attacks.answers(cells, view.shown, limit), "attacks")
     first = attacks.first_choice(cells, view.shown or view.candidates)
     if first is None:
         return None
@@ -38,7 +40,8 @@ def draw_all(view: View, ids: list[str]) -> tuple[str, str] | None:
             matrix(cells, names, chosen),
             f"{CELLS}-{start}",
             "Every attack (rows) on every candidate (columns): what came back as a share of what the original held, "
-            "beside the score of the original before the attack and the floor. The numbers are in the table below.",
+            "beside the score of the original before the attack and the floor. The numbers are in the table below. "
+            + sentences(attacks.answers(cells, names, limit)),
             functools.partial(_cell_picked, start),
             ("points",),
         )
@@ -107,14 +110,14 @@ def draw_chart(view: View, id: str, table: pd.DataFrame) -> None:
             table = where(table, split=split)
         parts = attacks.curve_panels(chart, attacks.drawn(chart, table).table)
         show.plot(panels(parts, view.looks), f"curve-{id}",
-                  "Two line charts along the attack: what comes back, and what was to be kept. When the second falls, "
-                  "the attack breaks the model.")  # fmt: skip
+                  show.alt(view, id, "Two line charts along the attack: what comes back, and what was to be kept. When "
+                           "the second falls, the attack breaks the model."))  # fmt: skip
         return
     ready = attacks.drawn(chart, table)
     figure = draw(ready.chart, ready.table, view.looks)
     if ready.level is not None:
         add_level(figure, ready.level, view.looks["original"], "original, not attacked")
-    show.plot(figure, f"chart-{id}", f"{chart.title}: {chart.y_title} by {chart.x_title}.")
+    show.plot(figure, f"chart-{id}", show.alt(view, id, f"{chart.title}: {chart.y_title} by {chart.x_title}."))
 
 
 def draw_intervals(view: View, id: str) -> None:
@@ -126,8 +129,8 @@ def draw_intervals(view: View, id: str) -> None:
         forest(residuals(view.findings, [id], view.policy, view.running), view.candidates, [title], view.looks,
                {title: limit}),
         f"forest-{id}",
-        f"Residual of every candidate under {title} with 95 % interval; 0 is the reference under the same attack, 1 "
-        "the original, the limit is dotted.",
+        show.alt(view, id, f"Residual of every candidate under {title} with 95 % interval; 0 is the reference under "
+                 "the same attack, 1 the original, the limit is dotted.", view.candidates),
     )  # fmt: skip
     st.caption("Dots: the policy's limit. A full point lies above it with its whole interval, an open one below, a "
                "diamond across it.")  # fmt: skip
@@ -138,8 +141,9 @@ def draw_returned(view: View, id: str, name: str) -> None:
     st.markdown("#### The facts that came back")
     one = {name: view.findings[name]}
     back = returned.came_back(one, view.policy, [id])
-    count, chance = returned.by_chance(one, view.policy, [id])[name]
-    st.text(returned.counted(name, count, chance))
+    st.text(returned.counted(name, returned.by_chance(one, view.policy, [id], back)[name]))
+    if is_diagnosis(id):
+        st.caption("A diagnosis: what comes back may come from the original's own weights, so it counts nowhere else.")
     table = examples.index(one, back)
     known = examples.with_texts(one)
     if len(back):
@@ -171,12 +175,6 @@ def draw_transcript(view: View, id: str, name: str, picked: str) -> None:
     item = st.selectbox("Item", options, index=options.index(picked) if picked in options else 0,
                         key=f"transcript-{id}-{name}-{picked}")  # fmt: skip
     said.transcript(view, one, id, item, "attack-transcript")
-
-
-@st.fragment
-def one_part(view: View, ids: list[str]) -> None:
-    """One attack; a fragment, so that choosing an item redraws the rest of the page not at all."""
-    draw_one(view, ids)
 
 
 view = open_view(__file__, "Attacks", "What comes back under attack, beside what a model that never knew gives.")

@@ -8,12 +8,13 @@ import streamlit as st
 from audit.figures.board import board_html
 from audit.figures.roc import roc
 from audit.views import behaviour, board, items
-from pages.shared import said, show
+from pages.shared import kept, said, show
 from pages.shared.state import View, open_view
 from pages.shared.theme import literal
 
 CHOSEN = "answers-of"
 FEW = 3
+ROC = "ROC curve for each subject: share of forgotten items recognised against false alarms, guessing dotted."
 
 
 def draw_board(view: View, ids: list[str]) -> None:
@@ -27,11 +28,16 @@ def draw_board(view: View, ids: list[str]) -> None:
         "0\u202f% is the reference or the floor. ● above the policy's limit with its whole interval, ◐ across it, ○ "
         "below it, □ no verdict rests on it, ∅ no number."
     )
-    everything = board.plain(board.board(view.findings, ids, view.policy, view.running))
     st.download_button(
-        "Download as CSV, all candidates", lambda: everything.to_csv(index=False).encode(), file_name="scoreboard.csv",
-        mime="text/csv", key="csv-board", icon=":material/download:", on_click="ignore",
+        "Download as CSV, all candidates", lambda: _file(view, ids), file_name="scoreboard.csv", mime="text/csv",
+        key="csv-board", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
+
+
+def _file(view: View, ids: list[str]) -> bytes:
+    """The board of all candidates, made when it is asked for."""
+    table = board.board(view.findings, ids, view.policy, view.running)
+    return board.plain(table).to_csv(index=False).encode()
 
 
 def draw_measure(view: View, id: str, table: pd.DataFrame) -> None:
@@ -47,12 +53,14 @@ def draw_measure(view: View, id: str, table: pd.DataFrame) -> None:
             kind = st.selectbox(column.replace("_", " "), kinds, key=f"roc-kind-{id}")
     with right:
         logarithmic = st.toggle("Logarithmic", key=f"roc-log-{id}", help="Shows what happens at few false alarms.")
+    rows = board.roc_rows(table, column, kind)
+    words = board.areas(rows)
     show.plot(
-        roc(board.roc_rows(table, column, kind), view.looks, logarithmic=logarithmic),
+        roc(rows, view.looks, logarithmic=logarithmic),
         f"roc-{id}",
-        "ROC curve for each subject: share of forgotten items recognised against false alarms, guessing dotted.",
+        f"{show.alt(view, id, ROC)} {words}".strip(),
     )
-    if words := board.areas(board.roc_rows(table, column, kind)):
+    if words:
         st.caption(literal(words))
 
 
@@ -66,7 +74,7 @@ def measures_part(view: View, title: str, ids: list[str], key: str) -> None:
 def answers_part(view: View) -> None:
     """What every subject says to chosen items, with what differs from the true answer marked."""
     st.header("Answers beside each other")
-    table = behaviour.spoken(view.chosen)
+    table = kept.spoken(view)
     if table.empty:
         st.text("No answer is stored: recall was not measured in this audit.")
         return
@@ -77,7 +85,7 @@ def answers_part(view: View) -> None:
                                      bind="query-params")  # fmt: skip
     with middle:
         kind = st.selectbox("Which", list(behaviour.KINDS), format_func=lambda k: behaviour.KINDS[k],
-                            key="answers-kind", bind="query-params")  # fmt: skip
+                            key="answers-kind", bind="query-params", help=behaviour.RULE)  # fmt: skip
     with right:
         search = st.text_input("Search", key="answers-search", placeholder="words of question, answer or entity")
     found = behaviour.select(table, split, kind, search)
@@ -108,7 +116,7 @@ def draw_answers(view: View, facts: dict[str, str], heard: dict[str, str], place
 
 
 view = open_view(__file__, "Behaviour", "What each model says when it is asked, scored, and in its own words.")
-show.say(board.answers(view.chosen, view.policy), "behaviour")
+show.say([board.answer_of(row) for row in view.rows if row.name in view.shown], "behaviour")
 groups = board.ids_of(view.ids)
 asked = [id for ids in groups.values() for id in ids]
 if asked:

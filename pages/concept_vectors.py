@@ -43,7 +43,11 @@ def draw_weights(view: View, table: pd.DataFrame) -> None:
     show.plot(
         draw(concepts.WEIGHT_MAP, rows, view.looks),
         "weights",
-        "Relative change of the weights, parts of the model against modules, one map for each model.",
+        show.alt(
+            view,
+            "concepts.weight_delta",
+            "Relative change of the weights, parts of the model against modules, one map for each model.",
+        ),
     )
 
 

@@ -85,7 +85,11 @@ def draw_cka(view: View, table: pd.DataFrame) -> None:
     show.plot(
         draw(chart, drift.curves(table, against), view.looks),
         "cka",
-        f"Likeness (CKA) to the {against} by layer, one panel for each corpus, with 95 % intervals.",
+        show.alt(
+            view,
+            "drift.cka",
+            f"Likeness (CKA) to the {against} by layer, one panel for each corpus, with 95 % intervals.",
+        ),
     )
 
 

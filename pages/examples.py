@@ -9,7 +9,7 @@ from audit.catalogue import evidence_class
 from audit.figures.chart import draw
 from audit.views import behaviour, examples, items, returned
 from audit.views.tables import values_of
-from pages.shared import said, show
+from pages.shared import kept, said, show
 from pages.shared.state import View, open_view
 
 ITEM, SEARCH, SPLIT, ENTITY, ATTRIBUTE, BACK = "item", "find", "of-split", "of-entity", "of-attribute", "came-back"
@@ -37,8 +37,8 @@ def draw_chance(view: View, only: bool) -> None:
     """How many items came back, beside how many do by chance."""
     if not only:
         return
-    for name, (count, chance) in returned.by_chance(view.chosen, view.policy).items():
-        st.text(returned.counted(name, count, chance))
+    for name, count in kept.by_chance(view).items():
+        st.text(returned.counted(name, count))
     st.caption("One item is an example, not a proof: with many measurements some items come back by chance. Verdicts "
                "rest on intervals over all entities.")  # fmt: skip
 
@@ -84,14 +84,15 @@ def _turn_to(item: str) -> None:
 
 def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     """One item: what became of it, what was said, the readings."""
-    card = items.card(view.chosen, item)
-    facts = card["facts"]
+    facts = items.facts_of(view.chosen, item)
     with st.container(border=True, key="example"):
         st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
         with st.container(key="example-question"):
             st.text(facts.get("prompt", "The question is not stored."))
         if str(item).startswith("forget"):
-            show.say(examples.answers(view.chosen, item, back), f"example-{item}")
+            show.say(
+                examples.answers(view.chosen, item, back, returned.sources(view.chosen, view.policy)), f"example-{item}"
+            )
         said.plain(view, item, facts, behaviour.heard(items.said(view.chosen), item, view.shown))
         st.caption(said.MARKED)
     draw_texts(view, item, back)
@@ -102,7 +103,7 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
 
 def draw_texts(view: View, item: str, back: pd.DataFrame) -> None:
     """What was said under attack, sampled or asked otherwise."""
-    known = [id for id in examples.with_texts(view.chosen) if item in examples.items_with_texts(view.chosen, id)]
+    known = [id for id in examples.with_texts(view.chosen) if examples.has_texts(view.chosen, id, item)]
     if not known:
         return
     st.subheader("Asked otherwise, sampled, attacked")
@@ -152,8 +153,8 @@ def draw_features(view: View, item: str) -> None:
 
 
 view = open_view(__file__, "Examples", "One item and everything known about it.")
-back = returned.came_back(view.chosen, view.policy)
-table = examples.index(view.chosen, back)
+back = kept.came_back(view)
+table = kept.index(view)
 if table.empty:
     st.text("No item is stored: neither recall nor a map was measured in this audit.")
 else:

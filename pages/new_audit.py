@@ -8,15 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from audit import jobs
-from audit._casepaths import below
-from audit.casefile import AuditPlan, read_plan, write_plan
+from audit.casefile import AuditPlan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
-from audit.progress import Progress
 from audit.views import intake, progress
-from audit.views.progress import RESUMABLE
-from pages.shared import form, importing, show
-from pages.shared.state import RUN, browse_root, head, known_jobs, runs_root
+from pages.shared import form, importing, reading, watching
+from pages.shared.reading import Known
+from pages.shared.state import RUN, browse_root, head, runs_root
 from pages.shared.theme import literal
 
 FILE, FIELDS, IMPORT = "From a case file", "From models and files", "Import results"
@@ -24,72 +22,7 @@ DEVICES = {"auto": "choose for me", "cpu": "CPU", "cuda": "all GPUs", "cuda:0": 
 TEMPLATES = {"plain": "plain text", "qa": "question and answer", "chat": "the model's chat template"}
 
 
-def watch(id: str, folder: Path) -> None:
-    """How far one run is; it goes on when this page is closed, and any page that knows its name can watch it."""
-    running = jobs.state(folder).state == "running"
-    st.session_state["watched-state"] = "running" if running else ""
-    st.fragment(_card, run_every="1s" if running else None)(id, folder)
-
-
-def _card(id: str, folder: Path) -> None:
-    now = jobs.state(folder)
-    if st.session_state["watched-state"] == "running" and now.state != "running":
-        st.rerun()
-    with st.container(border=True, key="watched"):
-        st.text(f"{id}: {progress.summary(now)}")
-        st.progress(min(max(now.fraction, 0.0), 1.0))
-        if now.state == "running":
-            st.text(progress.line(now))
-        elif now.error:
-            say = st.info if now.state == "cancelled" else st.error
-            say(literal(now.error), icon=":material/info:" if now.state == "cancelled" else ":material/error:")
-        _buttons(id, folder, now)
-
-
-def _buttons(id: str, folder: Path, now: Progress) -> None:
-    with st.container(horizontal=True):
-        if now.state == "running":
-            st.button("Cancel", key="new-cancel", on_click=_attempt, args=(jobs.cancel, folder), icon=":material/stop:")
-        elif now.state in RESUMABLE and now.case:
-            st.button(
-                "Resume", key="new-resume", on_click=_attempt, args=(jobs.start, Path(now.case), folder),
-                type="primary", icon=":material/play_arrow:", help="What was finished is not measured again.",
-            )  # fmt: skip
-        if (folder / "case.json").exists():
-            st.page_link(
-                "pages/overview.py", label="Open the findings", icon=":material/stairs:", query_params={RUN: id}
-            )
-
-
-def _attempt(action: object, *arguments: object) -> None:
-    """Do something that may be refused, and say why on the next run of the page."""
-    try:
-        action(*arguments)  # type: ignore[operator]
-    except AuditError as error:
-        st.session_state["refused"] = str(error)
-
-
-def draw_runs() -> None:
-    """The runs that can be watched, the one in the URL above."""
-    known = known_jobs()
-    asked = st.query_params.get(RUN, "")
-    running = [id for id, folder in known.items() if jobs.state(folder).state == "running"]
-    watched = asked if asked in known else running[0] if running else ""
-    if watched:
-        watch(watched, known[watched])
-    if not known:
-        return
-    with st.expander(f"Audits in {runs_root()}", expanded=not watched, icon=":material/folder:"):
-        states = {id: jobs.state(folder) for id, folder in known.items()}
-        table = pd.DataFrame([(id, progress.summary(now), now.error) for id, now in states.items()],
-                             columns=["audit", "state", "error"])  # fmt: skip
-        event = show.frame(table, "jobs", {}, "Audits with their state", on_select="rerun", selection_mode="single-row")
-        if event.selection.rows and table["audit"].iloc[event.selection.rows[0]] != asked:
-            st.query_params[RUN] = table["audit"].iloc[event.selection.rows[0]]
-            st.rerun()
-
-
-def draw_case_file(root: Path) -> tuple[AuditPlan | None, list[str]]:
+def draw_case_file(root: Path) -> tuple[Known | None, list[str]]:
     """A case file that is there already."""
     typed = st.text_input(
         "Case file", key="new-case-file", placeholder="lab/case.toml", help=f"A path below {root}.", bind="query-params"
@@ -97,7 +30,7 @@ def draw_case_file(root: Path) -> tuple[AuditPlan | None, list[str]]:
     if not typed:
         return None, []
     try:
-        return read_plan(below(root, root, typed, "The case file"), root=root), []
+        return reading.case_file(typed, root), []
     except AuditError as error:
         return None, [str(error)]
 
@@ -186,15 +119,16 @@ def _examined(_plan: AuditPlan, digest: str, device: str, stamps: tuple[int, ...
     )
 
 
-def draw_launch(plan: AuditPlan, draft: intake.Draft | None, root: Path) -> None:
+def draw_launch(known: Known, draft: intake.Draft | None, root: Path) -> None:
     """What it will take, and the button."""
+    plan = known.plan
     st.text(intake.in_words(plan))
     for warning in plan.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     device = st.segmented_control(
         "Run on", list(DEVICES), format_func=lambda d: DEVICES[d], default="auto", required=True, key="new-device"
     )
-    wrong, forecast = _examined(plan, plan.digest, device, intake.stamps(plan))
+    wrong, forecast = _examined(plan, known.digest, device, intake.stamps(plan))
     for sentence in wrong:
         st.error(literal(sentence), icon=":material/error:")
     if wrong:
@@ -236,13 +170,13 @@ def draw_new() -> None:
         required=True,
         label_visibility="collapsed",
     )
-    plan: AuditPlan | None = None
+    known: Known | None = None
     draft: intake.Draft | None = None
     if how == IMPORT:
         importing.draw(root)
         return
     if how == FILE:
-        plan, wrong = draw_case_file(root)
+        known, wrong = draw_case_file(root)
     else:
         draft, wrong = draw_fields(root)
         if draft.empty:
@@ -251,13 +185,13 @@ def draw_new() -> None:
         wrong += intake.problems(draft, root)
         if not wrong:
             try:
-                plan = intake.plan_of(draft, root)
+                known = reading.draft(draft, root)
             except AuditError as error:
                 wrong.append(str(error))
     for sentence in wrong:
         st.error(literal(sentence), icon=":material/error:")
-    if plan is not None:
-        draw_launch(plan, draft, root)
+    if known is not None:
+        draw_launch(known, draft, root)
 
 
 head(
@@ -267,5 +201,5 @@ head(
 )
 if refused := st.session_state.pop("refused", ""):
     st.error(literal(refused), icon=":material/error:")
-draw_runs()
+watching.draw_runs()
 draw_new()

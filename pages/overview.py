@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from audit.figures.ladder import ladder_html
 from audit.figures.panels import panels
 from audit.types import Verdict
 from audit.views import imported, items, overview
-from audit.views.ladder import LadderRow, blind_spots, headline, ladder
+from audit.views.ladder import blind_spots, headline
 from audit.views.tables import unanswered
+from audit.views.words import sentences
 from pages.shared import said, show
 from pages.shared.state import View, open_view
 
 ITEM = "item"
 
 
-def draw_ladder(view: View) -> list[LadderRow]:
+def draw_ladder(view: View) -> None:
     """The whole audit in one sentence, then a line for each candidate."""
-    rows = ladder(view.findings, view.policy)
     with st.container(key="headline"):
-        st.text(headline(rows, view.run.complete))
-    st.html(ladder_html(rows, view.looks))
+        st.text(headline(view.rows, view.run.complete))
+    st.html(ladder_html(view.rows, view.looks))
     st.caption(
         "● above the limit with its whole interval, ◐ the interval reaches over it, ○ below it, ∅ nothing measured. "
         "Bars: 0 at the left is as if never learned, the line at the right is the original, the dots are the limit. "
         f"Policy: {view.policy.name}."
     )
-    return rows
 
 
-def draw_gaps(view: View, rows: list[LadderRow]) -> None:
+def draw_gaps(view: View) -> None:
     """What has no number, and what even a clean reading does not rule out."""
     show.gaps(unanswered(view.findings))
-    clean = [row.name for row in rows if row.judgement.verdict is Verdict.NO_TRACE]
+    clean = [row.name for row in view.rows if row.judgement.verdict is Verdict.NO_TRACE]
     label = "What this audit is blind to"
     with st.expander(label, expanded=bool(clean), icon=":material/visibility_off:"):
         if clean:
@@ -53,10 +54,13 @@ def draw_imported(view: View) -> None:
     if len(differ) and st.toggle(f"Only the {len(differ)} that differ", key="imported-differ"):
         table = differ
     show.frame(table, "imported", imported.MEANING, "Imported numbers, as filed and recomputed")
-    rows = table.to_json(orient="records", force_ascii=False)
-    for label, text, mime in (("CSV", table.to_csv(index=False), "text/csv"), ("JSON", rows, "application/json")):
+    made: dict[str, tuple[Callable[[], bytes], str]] = {
+        "CSV": (lambda: table.to_csv(index=False).encode(), "text/csv"),
+        "JSON": (lambda: table.to_json(orient="records", force_ascii=False).encode(), "application/json"),
+    }
+    for label, (make, mime) in made.items():
         st.download_button(
-            f"Download as {label}", text, file_name=f"imported.{label.lower()}", mime=mime, key=f"imported-{label}",
+            f"Download as {label}", make, file_name=f"imported.{label.lower()}", mime=mime, key=f"imported-{label}",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
     with st.expander("Where these results come from", icon=":material/folder_open:"):
@@ -67,12 +71,13 @@ def draw_imported(view: View) -> None:
 def draw_panels(view: View) -> None:
     """Drift, probe and attack of the chosen candidates beside each other."""
     st.subheader("Three looks inside")
-    show.say(overview.inside(view.chosen, view.policy, view.running), "inside")
+    inside = overview.inside(view.chosen, view.policy, view.running)
+    show.say(inside, "inside")
     show.plot(
         panels(overview.three(view.chosen, view.running), view.looks),
         "panels",
         f"Three line charts for {', '.join(view.shown)} with original and reference: likeness of the hidden states "
-        "by layer, accuracy of the linear probe by layer, and recall along a relearning attack.",
+        f"by layer, accuracy of the linear probe by layer, and recall along a relearning attack. {sentences(inside)}",
     )
     columns = st.columns(3)
     for column, (page, label) in zip(columns, overview.PAGES, strict=True):
@@ -144,8 +149,8 @@ def draw_card(view: View, item: str) -> None:
 
 
 view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.")
-rows = draw_ladder(view)
-draw_gaps(view, rows)
+draw_ladder(view)
+draw_gaps(view)
 if view.run.imported:
     draw_imported(view)
 else:

@@ -37,7 +37,12 @@ def draw_linear(view: View, table: pd.DataFrame) -> None:
     show.plot(
         draw(chart, where(table, attribute=attribute, split=split), view.looks),
         "linear",
-        f"Accuracy of the linear probe by layer on {split} items, with 95 % intervals and {probes.NULLS[null]} dotted.",
+        show.alt(
+            view,
+            LINEAR,
+            f"Accuracy of the linear probe by layer on {split} items, with 95 % intervals and "
+            f"{probes.NULLS[null]} dotted.",
+        ),
     )
 
 
@@ -46,7 +51,12 @@ def draw_truth(view: View, table: pd.DataFrame) -> None:
     show.plot(
         draw(evidence_class(TRUTH).chart, table, view.looks),
         "truth",
-        "Share of wrong answers ranked below the right one by layer, one panel for each corpus, with chance dotted.",
+        show.alt(
+            view,
+            TRUTH,
+            "Share of wrong answers ranked below the right one by layer, one panel for each corpus, "
+            "with chance dotted.",
+        ),
     )
 
 

@@ -293,7 +293,8 @@ def test_what_is_wrong_is_named(folder: Path, data: dict[str, Any], words: str) 
         (".hidden", "cannot be the name"), ("end.", "cannot be the name"), ("a\\b", 'for example "a-b"'),
         ("a\nb", "cannot be the name"), ("x" * 65, "cannot be the name"), ("<b>", 'for example "b"'),
         ("original", "the name of a role"), ("Reference", "the name of a role"), ("candidate", "the name of a role"),
-        ("second reference", "the name of a role"), ("npo", "Two candidates are called"),
+        ("second reference", "the name of a role"), ("Floor", "columns of the tables.*for example \"Floor-1\""),
+        ("null", "columns of the tables"), ("came back", "columns of the tables"), ("npo", "Two candidates are called"),
         ("NPO", 'Two candidates are called "npo" and "NPO"'),
     ],
 )  # fmt: skip

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from audit.types import RESERVED
+
 LONGEST = 64
 LONGEST_PART = 100
 """So that an id of two such parts is still a file's name."""
@@ -107,7 +109,7 @@ def short(name: str, taken: Mapping[str, str], within: str = "") -> str:
         head = LONGEST // 2 - 1
         name = f"{name[:head].rstrip()}--{name[-(LONGEST - head - 2) :].lstrip()}"
     unique, number = name, 1
-    while unique.casefold() in taken or unique.casefold() in ("original", "reference", "candidate"):
+    while unique.casefold() in taken or unique.casefold() in RESERVED:
         number += 1
         unique = f"{name[: LONGEST - 5].rstrip()} ({number})"
     return unique

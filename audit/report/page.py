@@ -13,7 +13,7 @@ import pandas as pd
 from audit.catalogue import evidence_class
 from audit.figures.forest import forest
 from audit.figures.ladder import ladder_html
-from audit.figures.style import CONFIG, looks
+from audit.figures.style import CONFIG, SECOND, looks
 from audit.policy import KNOWLEDGE, Policy
 from audit.store import Run
 from audit.types import Finding, Place, Status
@@ -177,6 +177,7 @@ def _provenance(findings: Findings) -> pd.DataFrame:
 def _subjects(run: Run) -> dict[str, Any]:
     plan = run.plan
     entries = [("original", plan["original"]), ("reference", plan["reference"])]
+    entries += [(SECOND, plan.get("second_reference"))]
     entries += [("candidate", entry) for entry in plan["candidates"]]
     rows = [(role, e["name"], e["path"], e["fingerprint"]) for role, e in entries if e]
     return _table(pd.DataFrame(rows, columns=["role", "name", "path", "fingerprint of all tensors"]))

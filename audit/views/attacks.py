@@ -13,17 +13,20 @@ from audit.catalogue import evidence_class
 from audit.figures.panels import Panel
 from audit.figures.style import ORIGINAL, percent
 from audit.policy import Policy, mid_sentence
+from audit.stats import holm, p_above
 from audit.types import Chart, Finding
-from audit.views.tables import residuals, where
+from audit.views.tables import is_diagnosis, residuals, where
 from audit.views.words import STATUSES, Answer, estimate_words, residual_words
 
 ALL = "all"
 MOST_NAMED = 3
+ADJUSTED = ", adjusted for the number of attacks (Holm)"
 
 
 def ids_of(ids: Sequence[str]) -> list[str]:
-    """The attacks: what looks whether anything can be recovered, and diagnoses of the same family."""
-    return [id for id in ids if evidence_class(id).place == "recoverable" or id.startswith("attacks.")]
+    """The attacks: what looks whether anything can be recovered; then the diagnoses of the same family."""
+    found = [id for id in ids if evidence_class(id).place == "recoverable" or id.startswith("attacks.")]
+    return sorted(found, key=is_diagnosis)
 
 
 def seeds(table: pd.DataFrame) -> dict[str, str]:
@@ -109,8 +112,9 @@ def matrix(
 ) -> pd.DataFrame:
     """One row for each attack and candidate: the residual with its state, and beside it the scores behind it.
 
-    Columns id, title, candidate, value, low, high, state, reason, score, original, floor, floor_is: the last four on
-    the evidence's own scale; the floor is what the reference gives under the same attack, else the null.
+    Columns id, title, candidate, value, low, high, state, reason, score, original, floor, floor_is, above: score,
+    original and floor on the evidence's own scale; the floor is what the reference gives under the same attack, else
+    the null. `above` says whether a residual lies above the limit once the number of attacks is allowed for.
     """
     table = residuals(findings, ids, policy, running).rename(columns={"column": "title", "subject": "candidate"})
     first = {id: next((f[id] for f in findings.values() if id in f and f[id].original), None) for id in ids}
@@ -120,7 +124,23 @@ def matrix(
         score = finding.candidate.value if finding is not None and finding.candidate is not None else None
         rows.append((score, shared.original.value if shared and shared.original else None, *_floor_value(shared)))
     numbers = pd.DataFrame(rows, columns=["score", "original", "floor", "floor_is"], index=table.index)
-    return pd.concat([table, numbers.astype({"score": float, "original": float, "floor": float})], axis=1)
+    numbers = numbers.astype({"score": float, "original": float, "floor": float})
+    above = _above(findings, ids, policy.rules["recoverable"].limit)
+    pairs = zip(table["candidate"], table["id"], strict=True)
+    return pd.concat([table, numbers], axis=1).assign(above=[pair in above for pair in pairs])
+
+
+def _above(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str], limit: float) -> set[tuple[str, str]]:
+    """Candidate and attack whose residual lies above the limit, Holm-adjusted over a candidate's measured attacks.
+
+    The same test that a verdict rests on; a diagnosis is no attack and is not tested.
+    """
+    found = set()
+    for name, each in findings.items():
+        known = {id: each[id].residual for id in ids if id in each and not is_diagnosis(id)}
+        tested = {id: p_above(residual, limit) for id, residual in known.items() if residual is not None}
+        found |= {(name, id) for id, yes in zip(tested, holm(list(tested.values())), strict=True) if yes}
+    return found
 
 
 def _floor_value(finding: Finding | None) -> tuple[float | None, str]:
@@ -132,7 +152,8 @@ def _floor_value(finding: Finding | None) -> tuple[float | None, str]:
 
 
 def answers(cells: pd.DataFrame, names: Sequence[str], limit: float) -> list[Answer]:
-    """One sentence for each candidate: how many attacks bring it back, and which one most."""
+    """One sentence for each candidate: how many attacks bring it back, and which one most; diagnoses are no attacks."""
+    cells = cells[[not is_diagnosis(id) for id in cells["id"]]]
     found = []
     for name in names:
         own = cells[cells["candidate"] == name]
@@ -140,17 +161,17 @@ def answers(cells: pd.DataFrame, names: Sequence[str], limit: float) -> list[Ans
         if part.empty:
             found.append(Answer(name, "none", f"{name}: no attack has given a number.{gaps}"))
             continue
-        top = part.loc[part["value"].idxmax()]
-        above = int((part["low"] > limit).sum())
+        above = int(part["above"].sum())
+        top = part.loc[(part[part["above"]] if above else part)["value"].idxmax()]
         # An attack on which no verdict rests has no state of its own; the limit is the same for every attack.
         state = "found" if above else "clear" if (part["high"] < limit).all() else "unclear"
         most = f"most under {mid_sentence(top['title'])}, {percent(top['value'])} of what the original held"
         head = {
             "found": f"{name} gives it back in {above} of {len(part)} attacks",
             "clear": f"{name}: none of {len(part)} attacks brings it back",
-            "unclear": f"{name}: unclear, of {len(part)} attacks none lies above the limit, but not all below it",
+            "unclear": f"{name}: unclear, none of {len(part)} attacks lies above the limit, but not all below it",
         }[state]
-        scope = f"95\u202f% interval {percent(top['low'])} to {percent(top['high'])}; limit {percent(limit)}."
+        scope = f"95\u202f% interval {percent(top['low'])} to {percent(top['high'])}; limit {percent(limit)}{ADJUSTED}."
         found.append(Answer(name, state, f"{head}; {most}.{gaps}", scope))
     return found
 
@@ -165,6 +186,8 @@ def _gaps(missing: pd.DataFrame) -> str:
 def first_choice(cells: pd.DataFrame, names: Sequence[str]) -> tuple[str, str] | None:
     """The cell that is opened first: what comes back most among the candidates that are drawn."""
     part = cells[cells["candidate"].isin(list(names))]
+    attacks = part[[not is_diagnosis(id) for id in part["id"]]]
+    part = attacks if len(attacks) else part
     if part.empty:
         return None
     row = part.loc[part["value"].idxmax()] if part["value"].notna().any() else part.iloc[0]
@@ -191,6 +214,7 @@ def recovery(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) 
             rows.append(
                 {
                     "attack": evidence_class(id).title,
+                    "kind": "diagnosis" if is_diagnosis(id) else "attack",
                     "candidate": name,
                     "residual": residual_words(finding.residual),
                     "candidate attacked": estimate_words(finding.candidate),
@@ -199,7 +223,7 @@ def recovery(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) 
                     "status": ": ".join(part for part in (STATUSES[finding.status], finding.reason) if part),
                 }
             )
-    columns = ["attack", "candidate", "residual", "candidate attacked", "floor", "original", "status"]
+    columns = ["attack", "kind", "candidate", "residual", "candidate attacked", "floor", "original", "status"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -10,7 +10,7 @@ from audit.figures.style import ORIGINAL, REFERENCE
 from audit.types import Finding
 from audit.views import items
 from audit.views.differences import share_said
-from audit.views.examples import chosen
+from audit.views.examples import PLAIN, chosen
 
 Findings = Mapping[str, Mapping[str, Finding]]
 KINDS = {
@@ -22,8 +22,17 @@ KINDS = {
 HALF = 0.5
 
 
+RULE = (
+    "Says it: the measurement of what is said gives the answer a score of at least one half; where no such score is "
+    "stored, at least half of the answer's words were said, in their order."
+)
+
+
 def spoken(findings: Findings) -> pd.DataFrame:
-    """The items to which answers are stored: the columns of `items.texts`, `lost`, `unlike` and `still` (see KINDS)."""
+    """The items to which answers are stored: the columns of `items.texts`, `lost`, `unlike` and `still` (see KINDS).
+
+    Whether a subject says an item is told by RULE.
+    """
     heard = items.said(findings).drop_duplicates(["item", "subject"])
     table = items.texts(findings)
     table = table[table["item"].isin(set(heard["item"]))].reset_index(drop=True)
@@ -31,9 +40,9 @@ def spoken(findings: Findings) -> pd.DataFrame:
         return table
     wide = heard.pivot(index="item", columns="subject", values="said").reindex(table["item"])
     names = [name for name in findings if name in wide]
-    right = pd.DataFrame(
-        {name: _right(table["answer"], wide[name]) for name in dict.fromkeys((ORIGINAL, *names)) if name in wide}
-    )
+    asked = [name for name in dict.fromkeys((ORIGINAL, *names)) if name in wide]
+    scored = _scores(findings).reindex(index=table["item"], columns=asked)
+    right = pd.DataFrame({name: _right(table["answer"], wide[name], scored[name]) for name in asked})
     candidates = right[names]
     known = right.get(ORIGINAL, True)
     return table.assign(
@@ -44,10 +53,19 @@ def spoken(findings: Findings) -> pd.DataFrame:
     )
 
 
-def _right(truths: pd.Series, said: pd.Series) -> list[bool]:
-    """Whether at least half of the true answer's words were said."""
-    pairs = zip(truths.astype(str), said, strict=True)
-    return [isinstance(text, str) and share_said(truth, text) >= HALF for truth, text in pairs]
+def _scores(findings: Findings) -> pd.DataFrame:
+    """What the measurements of the plain answers score, a row for each item and a column for each subject."""
+    long = pd.concat([items.scores(findings, id) for id in PLAIN], ignore_index=True).dropna(subset=["score"])
+    return long.drop_duplicates(["item", "subject"]).pivot(index="item", columns="subject", values="score")
+
+
+def _right(truths: pd.Series, said: pd.Series, scores: pd.Series) -> list[bool]:
+    """Whether each answer was said (see RULE)."""
+    rows = zip(truths.astype(str), said, scores, strict=True)
+    return [
+        bool(score >= HALF) if pd.notna(score) else isinstance(text, str) and share_said(truth, text) >= HALF
+        for truth, text, score in rows
+    ]
 
 
 def select(table: pd.DataFrame, split: str, kind: str, search: str) -> pd.DataFrame:

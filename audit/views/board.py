@@ -11,7 +11,7 @@ from audit.catalogue import evidence_class
 from audit.figures.style import ORIGINAL, REFERENCE, percent
 from audit.policy import Policy, mid_sentence
 from audit.types import Estimate, Finding, Utility
-from audit.views.ladder import LadderRow, ladder
+from audit.views.ladder import LadderRow
 from audit.views.tables import where
 from audit.views.words import STATUSES, UTILITIES, Answer, limit_of, share_words, state_of
 
@@ -95,12 +95,8 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["group", "state"]).rename(columns={"words": "status"})
 
 
-def answers(findings: Findings, policy: Policy) -> list[Answer]:
-    """One sentence for each candidate: whether it still says it, by which measure, and what it kept."""
-    return [_answer(row) for row in ladder(findings, policy)]
-
-
-def _answer(row: LadderRow) -> Answer:
+def answer_of(row: LadderRow) -> Answer:
+    """One sentence for a candidate: whether it still says it, by which measure, and what it kept."""
     step = next(step for step in row.steps if step.place == "said")
     kept = row.judgement.utility
     rest = "" if kept is Utility.UNKNOWN else f" What it was to keep: {UTILITIES[kept]}."

@@ -39,12 +39,12 @@ def parts(truth: str, said: str) -> list[Part]:
 
 
 def share_said(truth: str, said: str) -> float:
-    """Share of the true answer's words that were said, in their order; nan when the answer has no word."""
-    wanted = [word for word in map(_plain, WORD.findall(truth)) if word]
+    """Share of the true answer's words that were said, in their order, of whole texts; nan for an answer of no word."""
+    wanted, heard = ([word for word in map(_plain, WORD.findall(text)) if word] for text in (truth, said))
     if not wanted:
         return float("nan")
-    heard = sum(len([w for w in map(_plain, WORD.findall(part.text)) if w]) for part in parts(truth, said) if part.same)
-    return min(1.0, heard / len(wanted))
+    blocks = SequenceMatcher(None, wanted, heard, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) / len(wanted)
 
 
 def _plain(word: str) -> str:

@@ -13,7 +13,7 @@ from audit.catalogue import CATALOGUE, evidence_class
 from audit.figures.style import ORIGINAL, REFERENCE, percent
 from audit.policy import mid_sentence
 from audit.types import Chart, Finding
-from audit.views import items
+from audit.views import items, returned
 from audit.views.features import tokens_line
 from audit.views.tables import CONTROLS, together, values_of, where
 from audit.views.words import Answer
@@ -90,8 +90,14 @@ def items_with_texts(findings: Findings, id: str) -> list[str]:
     found: dict[str, None] = {}
     for each in findings.values():
         if id in each and set(each[id].table.columns) >= TEXTS:
-            found |= dict.fromkeys(each[id].table["item"].astype(str))
+            found |= dict.fromkeys(str(item) for item in each[id].table["item"].unique())
     return list(found)
+
+
+def has_texts(findings: Findings, id: str, item: str) -> bool:
+    """Whether an evidence holds texts to one item."""
+    tables = (each[id].table for each in findings.values() if id in each)
+    return any(set(table.columns) >= TEXTS and bool((table["item"] == item).any()) for table in tables)
 
 
 def families(findings: Findings, id: str, item: str) -> list[str]:
@@ -160,8 +166,11 @@ def scores(findings: Findings, item: str, back: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([front, wide.drop(columns="id"), pd.DataFrame({"came back in": names})], axis=1)
 
 
-def answers(findings: Findings, item: str, back: pd.DataFrame) -> list[Answer]:
-    """One sentence for each candidate: whether it says this answer, and what gave it back."""
+def answers(findings: Findings, item: str, back: pd.DataFrame, ids: Sequence[str]) -> list[Answer]:
+    """One sentence for each candidate: whether it says this answer, and what gave it back.
+
+    `ids` are the attacks and readings that could have (`returned.sources`), `back` is what came back by them.
+    """
     found = []
     here = back[back["item"] == item]
     for name, each in findings.items():
@@ -171,21 +180,32 @@ def answers(findings: Findings, item: str, back: pd.DataFrame) -> list[Answer]:
             listed = ", ".join(titles[:MOST_SAID]) + more
             found.append(Answer(name, "found", f"{name} no longer says it, but it came back: {listed}."))
             continue
-        score = _recall(each.get(PLAIN[0]), item)
-        if score is None:
-            found.append(Answer(name, "none", f"{name}: this item was not asked, or nothing about it is stored."))
-        elif score >= 0.5:
-            found.append(Answer(name, "described", f"{name} says {percent(score)} of the answer."))
-        else:
-            found.append(Answer(name, "clear", f"{name} says {percent(score)} of the answer; nothing brought it back."))
+        found.append(_plainly(name, each, item, ids))
     return found
 
 
-def _recall(finding: Finding | None, item: str) -> float | None:
-    """The candidate's own score of one item."""
+def _plainly(name: str, found: Mapping[str, Finding], item: str, ids: Sequence[str]) -> Answer:
+    """What a candidate says to an item that nothing gives back; a search that was not made found nothing to report."""
+    score, original = (_recall(found.get(PLAIN[0]), item, role) for role in ("candidate", ORIGINAL))
+    if score is None:
+        return Answer(name, "none", f"{name}: this item was not asked, or nothing about it is stored.")
+    head = f"{name} says {percent(score)} of the answer"
+    if original is not None and original < returned.HALF:
+        return Answer(name, "described", f"{head}; the original itself says {percent(original)}.")
+    if score >= returned.HALF:
+        return Answer(name, "described", f"{head}.")
+    number = len(returned.telling(found, ids, item))
+    if not number:
+        return Answer(name, "none", f"{head}; whether it can be brought back was not measured on this item.")
+    tried = "the one attack or reading that was measured" if number == 1 else f"none of {number} attacks and readings"
+    return Answer(name, "clear", f"{head}; {tried} {'did not bring' if number == 1 else 'brought'} it back.")
+
+
+def _recall(finding: Finding | None, item: str, role: str) -> float | None:
+    """A subject's own score of one item."""
     if finding is None:
         return None
-    rows = where(finding.items, item=item, subject="candidate")
+    rows = where(finding.items, item=item, subject=role).dropna(subset=["score"])
     return float(rows["score"].iloc[0]) if len(rows) else None
 
 

@@ -204,6 +204,22 @@ def stamps(plan: AuditPlan) -> tuple[int, ...]:
     return tuple(max((f.stat().st_mtime_ns for f in folder.glob("*")), default=0) for folder in folders)
 
 
+def changes(data: object, base: Path) -> tuple[tuple[str, int, int], ...]:
+    """Every file, and every file of a folder, that a string in `data` names: path, time of change in ns, size."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if isinstance(data, (list, tuple)):
+        return tuple(one for value in data for one in changes(value, base))
+    if not isinstance(data, str) or not data.strip():
+        return ()
+    try:
+        path = base / data.strip()
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return tuple((str(file), (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
+    except (OSError, ValueError):
+        return ()  # no path, or none that is there
+
+
 def folder_for(name: str, runs: Path) -> Path:
     """A run folder that does not exist yet, called like the audit."""
     slug = re.sub(r"[^\w-]+", "-", name.strip().lower()).strip("-")[:48] or "audit"

@@ -102,10 +102,15 @@ def measures(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget
     return found
 
 
-def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
-    """Everything known about one item: `facts` (texts), `said` by subject, `scores` with a row for each evidence."""
+def facts_of(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
+    """The texts of one item; its id alone where none are stored."""
     known = texts(findings)
     row = known[known["item"] == item].drop(columns="split")
+    return row.iloc[0].to_dict() if len(row) else {"item": item}
+
+
+def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
+    """Everything known about one item: `facts` (texts), `said` by subject, `scores` with a row for each evidence."""
     heard = said(findings)
     heard = heard[heard["item"] == item].drop_duplicates("subject").set_index("subject")
     long = scores(findings)
@@ -113,7 +118,7 @@ def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, 
     order = [CONTROLS[0], *findings, CONTROLS[1]]
     table = long.pivot(index="title", columns="subject", values="score")
     return {
-        "facts": row.iloc[0].to_dict() if len(row) else {"item": item},
+        "facts": facts_of(findings, item),
         "said": {name: stored(heard["said"].loc[name]) for name in sorted(heard.index, key=order.index)},
         "scores": table.reindex(list(dict.fromkeys(long["title"])))[[n for n in order if n in table.columns]],
     }

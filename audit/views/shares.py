@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from audit.catalogue import evidence_class
+from audit.figures.style import percent
 from audit.types import Finding
 from audit.views.tables import where
 
@@ -47,6 +48,12 @@ def shares(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) ->
                 left = (c - r) / (o - r) if known else None
                 rows.append((name, evidence_class(id).title, int(layer), left, c, o, r))  # type: ignore[call-overload]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def in_words(table: pd.DataFrame) -> str:
+    """Between what and what the shares of each candidate lie, over all measures and layers."""
+    known = table.dropna(subset=["left"]).groupby("candidate", sort=False)["left"].agg(["min", "max"])
+    return " ".join(f"{name}: {percent(row['min'])} to {percent(row['max'])}." for name, row in known.iterrows())
 
 
 def _wide(table: pd.DataFrame, y: str) -> pd.DataFrame:

@@ -97,6 +97,11 @@ def unanswered(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"])
 
 
+def is_diagnosis(id: str) -> bool:
+    """Whether an evidence of the attacks puts the original's own parts back, which no attacker has."""
+    return bool(getattr(evidence_class(id), "diagnosis", False))
+
+
 def in_place(ids: Collection[str], *places: Place) -> list[str]:
     """The evidence of some places, in their order."""
     return [id for id in ids if evidence_class(id).place in places]

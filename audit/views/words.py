@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit.catalogue import evidence_class
@@ -80,7 +81,9 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     if limit is None:
         zero = "the reference" if finding.null == "reference" else "never learned"
         like = f"{percent(residual.value)} like the original, where 0\u202f% is {zero}"
-        note = re.sub(r"(?<=\d) %", "\u202f%", finding.note)  # a number and its unit stay on one line
+        if residual.high < 0:
+            like = f"beyond {zero}, away from the original: {percent(residual.value)}, where 0\u202f% is {zero}"
+        note = _unbroken(finding.note)
         sentence = f"{name}: {note}" if note else f"{name}: {like}."
         reach = f"{like}; {scope}" if finding.note else scope
         return Answer(name, "described", sentence, f"{reach}. No verdict rests on it.")
@@ -88,7 +91,19 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     verb = {"found": f" {FOUND[finding.place]}:", "clear": ":", "unclear": ": unclear,"}[state]
     side = {"found": "above", "clear": "below", "unclear": "across"}[state]
     scope = f"{scope}; {side} the limit of {percent(limit)}."
+    if residual.high < 0 and finding.note:  # below the null is no absence: what it is, the note says
+        scope = f"{scope} {_unbroken(finding.note)}"
     return Answer(name, state, f"{name}{verb} {title} finds {share_words(residual)}.", scope)
+
+
+def _unbroken(text: str) -> str:
+    """A number and its unit stay on one line."""
+    return re.sub(r"(?<=\d) ?%", "\u202f%", text)
+
+
+def sentences(answers: Iterable[Answer]) -> str:
+    """What several answers say, one after the other: the finding in the alternative text of a picture."""
+    return " ".join(one.sentence for one in answers)
 
 
 def state_of(residual: Residual, limit: float) -> str:

@@ -16,9 +16,9 @@ from audit.figures.shares import shares as draw_shares
 from audit.figures.style import CONFIG
 from audit.types import Finding, Status
 from audit.views.methods import columns
-from audit.views.shares import shares
+from audit.views.shares import in_words, shares
 from audit.views.tables import together
-from audit.views.words import MARKS, STATUSES, Answer, answer
+from audit.views.words import MARKS, STATUSES, Answer, answer, sentences
 from pages.shared.state import View
 from pages.shared.theme import literal
 
@@ -38,7 +38,7 @@ def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = 
         say([Answer("", "none", "This evidence was not asked for in this audit.")], id)
         return
     found = view.of(id)
-    say([answer(name, finding, view.policy, running=view.running) for name, finding in found.items()], id)
+    say(answers(view, id), id)
     table = together(found)
     if draw is not None and not table.empty:
         draw(table)
@@ -46,10 +46,22 @@ def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = 
     numbers(view, id, table, rows=rows)
 
 
+def answers(view: View, id: str, names: Iterable[str] | None = None) -> list[Answer]:
+    """What one evidence says about each candidate that is drawn, or about those named."""
+    found = {name: view.findings[name].get(id) for name in (view.shown if names is None else names)}
+    return [answer(name, finding, view.policy, running=view.running) for name, finding in found.items()]
+
+
+def alt(view: View, id: str, what: str, names: Iterable[str] | None = None) -> str:
+    """The alternative text of a picture: what is drawn, and what it finds in each candidate."""
+    return f"{what} {sentences(answers(view, id, names))}"
+
+
 def chart(view: View, id: str, table: pd.DataFrame) -> None:
     """The evidence's own chart of the joined table."""
     spec = evidence_class(id).chart
-    plot(draw_chart(spec, table, view.looks), f"chart-{id}", f"{spec.title}: {spec.y_title} by {spec.x_title}.")
+    what = f"{spec.title}: {spec.y_title} by {spec.x_title}."
+    plot(draw_chart(spec, table, view.looks), f"chart-{id}", alt(view, id, what))
 
 
 def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
@@ -62,7 +74,7 @@ def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
         draw_shares(table, [name for name in view.shown if name in set(table["candidate"])]),
         key,
         "Share of the original that is left in each candidate, measure by layer: 100 % as in the original, 0 % as in "
-        "the reference. Empty where original and reference hardly differ.",
+        f"the reference. Empty where original and reference hardly differ. {in_words(table)}",
     )
     st.caption(
         "On forget items: 100 % as in the original, 0 % as in the reference; a cell is empty where these two hardly "

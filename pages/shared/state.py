@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from audit.progress import FILE as PROGRESS
 from audit.progress import Progress
 from audit.store import Run, RunInfo, list_runs, open_run
 from audit.types import Finding
-from audit.views.ladder import MOST_SHOWN, ladder, telling
+from audit.views.ladder import MOST_SHOWN, LadderRow, ladder, telling
 from pages.shared.theme import literal, looks_now
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -26,6 +27,8 @@ DEMO = PROJECT / "assets" / "demo" / "run"
 RUN, CANDIDATES = "run", "candidates"
 ROUTED = "routed"
 ACTIVE = ("running",)
+MOST_KEPT = 20_000
+"""Findings kept in memory: more than twelve runs of twenty candidates and eighty measurements."""
 
 
 def runs_root() -> Path:
@@ -66,6 +69,10 @@ class View:
     looks: dict[str, Look]
     progress: Progress
     damaged: list[str]
+    rows: list[LadderRow]
+    """The candidates as the policy judges them."""
+    stamp: int
+    """Differs when a finding was written since: what is computed from findings is kept under it."""
 
     @property
     def running(self) -> bool:
@@ -132,7 +139,7 @@ def open_view(file: str, title: str, lead: str) -> View:
         st.stop()
     with right:
         shown = _pick_candidates(view)
-    view = View(**{**view.__dict__, "shown": shown})
+    view = dataclasses.replace(view, shown=shown)
     _say_what_is_missing(view)
     return view
 
@@ -141,18 +148,23 @@ def _load(id: str, info: RunInfo) -> View:
     run = open_run(info.path)
     names = run.candidates
     findings: dict[str, dict[str, Finding]] = {name: {} for name in names}
-    damaged = []
+    damaged, stamps = [], []
     for name in names:
         for evidence in run.known_ids:
+            stamp = _stamp(info.path, name, evidence)
+            stamps.append(stamp)
+            if not stamp:
+                continue
             try:
-                finding = _finding(str(info.path), name, evidence, _stamp(info.path, name, evidence))
+                finding = _finding(str(info.path), name, evidence, stamp)
             except StoreError as error:
                 damaged.append(str(error))
                 continue
             if finding is not None:
                 findings[name][evidence] = finding
-    progress = jobs.state(info.path)
-    return View(id, run, names, names, findings, load_policy(), looks_now(names), progress, damaged)
+    policy, progress = load_policy(), jobs.state(info.path)
+    rows = ladder(findings, policy)
+    return View(id, run, names, names, findings, policy, looks_now(names), progress, damaged, rows, hash(tuple(stamps)))
 
 
 def _stamp(path: Path, candidate: str, id: str) -> int:
@@ -163,10 +175,10 @@ def _stamp(path: Path, candidate: str, id: str) -> int:
         return 0
 
 
-@st.cache_resource(max_entries=1000, show_spinner=False)
+@st.cache_resource(max_entries=MOST_KEPT, show_spinner=False)
 def _finding(path: str, candidate: str, id: str, stamp: int) -> Finding | None:
     """A finding as it was at `stamp`; shared by all sessions, so nobody changes its tables."""
-    return Run(Path(path)).finding(candidate, id) if stamp else None
+    return Run(Path(path)).finding(candidate, id)
 
 
 def _pick_run(known: dict[str, RunInfo]) -> str:
@@ -197,7 +209,7 @@ def _run_changed() -> None:
 
 
 def _pick_candidates(view: View) -> list[str]:
-    default = telling(ladder(view.findings, view.policy))
+    default = telling(view.rows)
     chosen = _asked(CANDIDATES, view.candidates, default)[:MOST_SHOWN]
     st.session_state["pick-candidates"] = chosen
     st.multiselect(

@@ -55,3 +55,4 @@ def test_candidate_names_are_short_unique_and_folders() -> None:
         assert NAME.fullmatch(made) and made.casefold() not in taken and not re.search(r"[/\\]", made)
         taken[made.casefold()] = made
     assert "reference (2)" in taken.values()
+    assert short("floor", {}) == "floor (2)" and short("second reference", {}) == "second reference (2)"

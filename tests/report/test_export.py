@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from audit.errors import CaseError, MissingDependency, StoreError
 from audit.policy import load_policy
 from audit.report import export
 from audit.report.bundle import faults
-from audit.report.page import page
+from audit.report.page import _subjects, page
 from audit.store import Run
 from tests.pages.synthetic import build
 
@@ -69,6 +70,19 @@ def test_the_figures_inside_are_json(text: str) -> None:
         figure = json.loads(part)
         assert figure["data"]
         assert all(trace["type"] != "scattergl" for trace in figure["data"])
+
+
+def test_a_picture_says_in_words_what_every_candidate_s_answer_is(text: str) -> None:
+    (label,) = re.findall(r'<section id="behaviour.recall".*?role="img" aria-label="(.*?)"', text, re.DOTALL)
+    assert all(f"{name}: " in label or f"{name} still" in label for name in PAIR)
+
+
+def test_the_second_reference_is_among_the_subjects(run: Run) -> None:
+    plan = {**run.plan, "second_reference": {"name": "second reference", "path": "models/again", "fingerprint": "f"}}
+    given: Any = SimpleNamespace(plan=plan)
+    roles = [row[0] for row in _subjects(given)["rows"]]
+    assert roles == ["original", "reference", "second reference", "candidate", "candidate"]
+    assert "second reference" not in [row[0] for row in _subjects(run)["rows"]]
 
 
 def test_json_holds_every_finding_with_its_rows(run: Run, tmp_path: Path) -> None:

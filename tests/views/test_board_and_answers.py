@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
 from audit.figures.texts import Line, said_html
 from audit.policy import load_policy
 from audit.types import Finding
 from audit.views import behaviour, board, items
+from audit.views.ladder import ladder
 from audit.views.tables import together
 from tests.pages import shapes
 
@@ -42,11 +45,11 @@ def test_a_missing_number_is_a_row_with_its_status(findings: Findings) -> None:
 
 
 def test_answers_name_the_measure_that_finds_most(findings: Findings) -> None:
-    said = {answer.name: answer for answer in board.answers(findings, load_policy())}
+    said = {row.name: board.answer_of(row) for row in ladder(findings, load_policy())}
     assert said["untouched"].state == "found" and "untouched still says it: " in said["untouched"].sentence
     assert said["hides"].state == "clear" and "finds nothing beyond the null" in said["hides"].sentence
     assert said["hides"].sentence.endswith("What it was to keep: kept.")
-    assert board.answers({"new": {}}, load_policy())[0].state == "none"
+    assert [board.answer_of(row).state for row in ladder({"new": {}}, load_policy())] == ["none"]
 
 
 def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findings: Findings) -> None:
@@ -64,12 +67,11 @@ def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findin
 
 def test_items_are_sorted_into_lost_unlike_and_still(findings: Findings) -> None:
     table = behaviour.spoken({name: findings[name] for name in ("hides", "untouched")})
-    heard = items.said(findings)
-    own = heard[heard["subject"] == "hides"].set_index("item")["said"]
+    score = items.scores(findings, "behaviour.recall").pivot(index="item", columns="subject", values="score")
     lost = table[table["lost"] & (table["split"] == "forget")]
-    assert (own.loc[lost["item"]] == "I do not know.").all() and len(lost) == 18  # of 19 the original says
-    # the untouched candidate says what `hides` does not: these differ
-    assert set(lost["item"]) <= set(table.loc[table["unlike"], "item"])
+    assert set(lost["item"]) == set(score.index[(score["original"] == 1) & (score["hides"] == 0)]) and len(lost) == 18
+    # the texts that were made up are those of other scores: of twenty answers nineteen are said, and by `hides` one
+    assert table.loc[table["split"] == "forget", "unlike"].sum() == 18
     assert table.loc[table["split"] == "forget", "still"].sum() == 19
     # by id or by name: forget:3, person 3's forget:7, forget:13
     found = behaviour.select(table, "forget", "all", "person 3 JOB")["item"].tolist()
@@ -84,6 +86,17 @@ def test_a_text_that_is_not_stored_is_not_an_empty_answer() -> None:
     assert said == {"original": None, "hides": None, "other": ""}
     page = said_html("right", [Line(name, text) for name, text in said.items()], {})
     assert page.count("not stored") == 2 and page.count("says nothing") == 1
+
+
+def test_the_measured_score_says_who_says_it_and_words_only_where_there_is_none(findings: Findings) -> None:
+    recall = findings["hides"]["behaviour.recall"]
+    # the texts say the answer to no item, the scores of the candidate do to every one
+    table = recall.table.assign(said=recall.table["said"].where(recall.table["subject"] != "candidate", "no"))
+    scores = recall.items.assign(score=recall.items["score"].where(recall.items["subject"] != "candidate", 1.0))
+    scored = behaviour.spoken({"hides": {recall.id: dataclasses.replace(recall, table=table, items=scores)}})
+    assert scored["still"].all() and not scored["lost"].any()
+    bare = behaviour.spoken({"hides": {recall.id: dataclasses.replace(recall, table=table, items=scores.iloc[:0])}})
+    assert not bare["still"].any() and bare["lost"].sum() == 19  # the original says 19 of 20
 
 
 def test_subjects_are_heard_in_one_order(findings: Findings) -> None:

@@ -29,6 +29,12 @@ def test_share_said_counts_the_words_of_the_answer() -> None:
     assert math.isnan(share_said("", "harp"))
 
 
+def test_a_long_answer_is_compared_whole() -> None:
+    truth = " ".join(f"word{k}" for k in range(differences.MOST_WORDS + 100))
+    assert share_said(truth, truth) == 1.0
+    assert share_said("harp", "no " * differences.MOST_WORDS + "harp") == 1.0
+
+
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_the_parts_are_the_text(truth: str, said: str) -> None:
     found = parts(truth, said)

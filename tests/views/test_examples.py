@@ -69,6 +69,9 @@ def test_transcripts_are_found_by_their_columns(findings: Findings) -> None:
     assert examples.families(findings, shapes.TEXTS, "forget:3") == ["prefix", "role play"]
     assert examples.transcript(findings, shapes.TEXTS, "no such item")[1] == 0
     assert len(examples.items_with_texts(findings, shapes.TEXTS)) == 20
+    assert examples.has_texts(findings, shapes.TEXTS, "forget:3")
+    assert not examples.has_texts(findings, shapes.TEXTS, "no such item")
+    assert not examples.has_texts(findings, "drift.cka", "forget:3")
 
 
 def test_a_remark_holds_what_the_row_holds_besides() -> None:
@@ -92,17 +95,28 @@ def test_every_score_of_an_item(findings: Findings) -> None:
     assert list(table.columns) == ["family", "evidence", "original", "reference", *findings, "came back in"]
     row = table[table["evidence"] == "Relearning"].iloc[0]
     assert row["family"] == "under attack" and row["came back in"] == "hides"
-    assert len(examples.answers(findings, item, back)) == 3
-    assert examples.answers(findings, item, back)[0].state == "found"
+    ids = returned.sources(findings, load_policy())
+    assert [one.name for one in examples.answers(findings, item, back, ids)] == list(findings)
+    assert examples.answers(findings, item, back, ids)[0].state == "found"
 
 
 def test_answers_without_anything_say_so(findings: Findings) -> None:
     back = returned.came_back({}, load_policy())
-    assert examples.answers({"new": {}}, "forget:0", back)[0].state == "none"
-    assert [a.state for a in examples.answers({"hides": findings["hides"]}, "forget:0", back)] in (
-        ["clear"],
-        ["described"],
+    assert examples.answers({"new": {}}, "forget:0", back, [])[0].state == "none"
+    ids = returned.sources(findings, load_policy())
+    scores = findings["hides"]["behaviour.recall"].items.pivot(index="item", columns="subject", values="score")
+    lost = scores[(scores["original"] == 1) & (scores["candidate"] == 0)].index[0]
+    never = scores[scores["original"] == 0].index[0]
+    hides = {"hides": findings["hides"]}
+    (unmeasured,) = examples.answers(
+        {"hides": {"behaviour.recall": findings["hides"]["behaviour.recall"]}}, lost, back, ids
     )
+    assert unmeasured.state == "none" and "was not measured" in unmeasured.sentence
+    (tried,) = examples.answers(hides, lost, back, ids)  # `back` is empty here: as if none of them had found it
+    number = len(returned.telling(findings["hides"], ids, lost))
+    assert number > 1 and tried.state == "clear" and f"none of {number} attacks and readings" in tried.sentence
+    (nothing,) = examples.answers(hides, never, back, ids)
+    assert nothing.state == "described" and "the original itself says 0" in nothing.sentence
 
 
 def test_features_of_an_item(findings: Findings) -> None:

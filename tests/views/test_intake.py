@@ -9,7 +9,7 @@ import pytest
 
 from audit.casefile import read_plan, write_plan
 from audit.errors import CaseError
-from audit.views.intake import Draft, case_data, folder_for, plan_of, problems, subjects_of
+from audit.views.intake import Draft, case_data, changes, folder_for, plan_of, problems, subjects_of
 
 CORPORA = {split: f"{split}.jsonl" for split in ("forget", "retain", "holdout")}
 GOOD = Draft("Ten people", "original", "reference", (("npo", "a"),), CORPORA, 7, "qa", ("probes.linear",), {})
@@ -91,6 +91,16 @@ def test_the_base_of_an_adapter_must_lie_below_the_root(case: Path, tmp_path_fac
     (adapter / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{outside}"}}', encoding="utf-8")
     with pytest.raises(CaseError, match="outside"):
         plan_of(dataclasses.replace(GOOD, candidates=(("npo", "adapter"),)), case)
+
+
+def test_what_a_form_names_is_read_again_when_it_changes(case: Path) -> None:
+    first = changes(dataclasses.asdict(GOOD), case)
+    assert {Path(path).name for path, _, _ in first} == {"config.json", *CORPORA.values()}
+    assert changes(dataclasses.asdict(GOOD), case) == first
+    with (case / "retain.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"prompt": "more?", "answer": "more", "entity": "e"}\n')
+    assert changes(dataclasses.asdict(GOOD), case) != first
+    assert changes({"a": "no\0path", "b": ["x" * 5000, 3, None]}, case) == ()
 
 
 def test_an_empty_form_is_empty() -> None:

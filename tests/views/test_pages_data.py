@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from audit.catalogue import CATALOGUE, evidence_class, settings_of
 from audit.policy import load_policy
 from audit.progress import Progress
-from audit.types import Finding
+from audit.stats import GRID
+from audit.types import Finding, Residual
 from audit.views import attacks, drift, methods, overview, progress
 from audit.views.tables import together
 
@@ -89,10 +93,38 @@ def test_one_sentence_answers_for_all_attacks(findings: Findings) -> None:
     assert hides.state == "found" and hides.sentence.startswith("hides gives it back in 2 of 2 attacks; most under")
     assert like.state == "clear" and "none of 2 attacks brings it back" in like.sentence
     cells.loc[cells["id"] == "attacks.relearn", ["value", "low", "high"]] = float("nan")
-    cells.loc[cells["id"] == "attacks.relearn", "state"] = "failed"
+    cells.loc[cells["id"] == "attacks.relearn", ["state", "above"]] = ["failed", False]
     assert attacks.answers(cells, ["hides"], 0.1)[0].sentence.endswith("Without a number: relearning (failed).")
     assert attacks.first_choice(cells, ["hides"]) == ("attacks.quantization", "hides")
     assert attacks.first_choice(cells, []) is None
+
+
+def test_a_diagnosis_is_shown_but_counts_as_no_attack(findings: Findings) -> None:
+    ids = attacks.ids_of(["attacks.restore_layers", "attacks.relearn", "probes.linear"])
+    assert ids == ["attacks.relearn", "attacks.restore_layers"]
+    cells = attacks.matrix(findings, ids, load_policy())
+    assert set(cells["id"]) == set(ids)
+    (hides,) = attacks.answers(cells, ["hides"], 0.1)
+    assert "in 1 of 1 attacks; most under relearning" in hides.sentence
+    cells.loc[cells["id"] == "attacks.restore_layers", "value"] = 2.0
+    assert attacks.first_choice(cells, ["hides"]) == ("attacks.relearn", "hides")
+    kinds = attacks.recovery(findings, ids).drop_duplicates("attack").set_index("attack")["kind"]
+    assert kinds.tolist() == ["attack", "diagnosis"]
+
+
+def test_one_of_many_attacks_just_above_the_limit_is_not_found(findings: Findings) -> None:
+    # 2 % of the bootstrap lies at or below the limit: p = .02 passes alone (.025), but not among three
+    # attacks (.025 / 3 = .0083), of which the other two find nothing
+    grid = np.array(GRID)
+    just = Residual(0.2, 0.101, 0.3, tuple(np.interp(grid, [0, 0.02, 1], [0.05, 0.1, 0.4])))
+    nothing = Residual(0.0, -0.05, 0.05, tuple(np.interp(grid, [0, 1], [-0.06, 0.06])))
+    ids = ["attacks.relearn", "attacks.quantization", "attacks.head_projection"]
+    found = {id: dataclasses.replace(findings["hides"][id], residual=nothing) for id in ids}
+    found["attacks.relearn"] = dataclasses.replace(found["attacks.relearn"], residual=just)
+    alone = attacks.matrix({"c": found}, ids[:1], load_policy())
+    assert alone["above"].tolist() == [True] and attacks.answers(alone, ["c"], 0.1)[0].state == "found"
+    among = attacks.matrix({"c": found}, ids, load_policy())
+    assert not among["above"].any() and attacks.answers(among, ["c"], 0.1)[0].state == "unclear"
 
 
 @pytest.mark.parametrize("customdata", [["attacks.relearn", "npo"], ("attacks.relearn", "npo")])

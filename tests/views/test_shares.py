@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from audit.figures.shares import shares as draw
-from audit.views.shares import layered, shares
+from audit.views.shares import COLUMNS, in_words, layered, shares
 
 
 def finding(rows: list[tuple[Any, ...]], columns: list[str], works: bool = True) -> Any:
@@ -69,6 +69,12 @@ def test_a_panel_per_candidate_with_its_share_written_in_each_cell() -> None:
     assert figure.layout.coloraxis.cmin == 0
     assert figure.layout.coloraxis.cmax == 1
     assert any("&lt;b&gt;" in a.text for a in figure.layout.annotations)
+
+
+def test_the_shares_in_words_name_the_least_and_the_most_of_each() -> None:
+    rows = [("npo", "m", 1, 0.2, 0, 0, 0), ("npo", "m", 2, 0.9, 0, 0, 0), ("rmu", "m", 1, None, 0, 0, 0)]
+    words = in_words(pd.DataFrame(rows, columns=COLUMNS))
+    assert words.replace("\u202f", " ") == "npo: 20 % to 90 %."
 
 
 def test_only_curves_over_layers_are_shown() -> None:

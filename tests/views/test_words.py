@@ -74,6 +74,20 @@ def test_a_note_that_describes_an_edit_is_the_answer() -> None:
     assert found.scope.startswith("90 % like the original, where 0 % is the reference; 95 % interval")
 
 
+OVER = "The loss attack tells 20 %. Over-unlearned: the forgotten answers look less familiar than in the reference."
+
+
+def test_far_below_the_null_is_said_and_is_no_likeness() -> None:
+    found = said(finding(Residual(-0.8, -1.0, -0.5), "privacy.loss", note=OVER))
+    assert found.sentence == f"npo: {OVER}"
+    assert found.scope.startswith("beyond the reference, away from the original: −80 %, where 0 % is the reference;")
+    # a policy that consults it draws a limit; the warning stays
+    rule = dataclasses.replace(POLICY.rules["stored"], evidence=("privacy.loss",))
+    strict = dataclasses.replace(POLICY, rules={**POLICY.rules, "stored": rule})
+    limited = answer("npo", finding(Residual(-0.8, -1.0, -0.5), "privacy.loss", note=OVER), strict)
+    assert limited.state == "clear" and "Over-unlearned" in limited.scope
+
+
 def test_utility_is_about_keeping() -> None:
     assert (
         "keeps 97 % of what it was to keep"

@@ -48,6 +48,7 @@ class RestoreLayers(Variations):
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
     cost: ClassVar[float] = 2.0
+    diagnosis: ClassVar[bool] = True
     WORDS: ClassVar[str] = "With one block of the original put back (a diagnosis, not an attack)"
 
     def attack(self, bench: Bench, role: Role, split: Split, run: int, ask: Ask) -> None:

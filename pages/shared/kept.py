@@ -1,0 +1,57 @@
+"""What pages work out from the findings of a run, kept until a finding, the candidates or the policy change."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from audit.views import behaviour, examples, returned
+from audit.views.returned import Count
+from pages.shared.state import View
+
+MOST = 40
+
+
+def came_back(view: View) -> pd.DataFrame:
+    """`returned.came_back` for the candidates that are drawn; shared by all sessions, so nobody changes it."""
+    return _came_back(view, *_key(view))
+
+
+def by_chance(view: View) -> dict[str, Count]:
+    """`returned.by_chance` for the candidates that are drawn."""
+    return _by_chance(view, *_key(view))
+
+
+def index(view: View) -> pd.DataFrame:
+    """`examples.index` for the candidates that are drawn."""
+    return _index(view, *_key(view))
+
+
+def spoken(view: View) -> pd.DataFrame:
+    """`behaviour.spoken` for the candidates that are drawn."""
+    return _spoken(view, *_key(view))
+
+
+def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
+    """Run, candidates, when its findings were written, policy."""
+    return str(view.run.path), tuple(view.shown), view.stamp, view.policy.digest
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _came_back(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
+    return returned.came_back(_view.chosen, _view.policy)
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _by_chance(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> dict[str, Count]:
+    return returned.by_chance(_view.chosen, _view.policy, back=came_back(_view))
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _index(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
+    return examples.index(_view.chosen, came_back(_view))
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _spoken(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
+    return behaviour.spoken(_view.chosen)
