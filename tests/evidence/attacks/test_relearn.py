@@ -156,7 +156,7 @@ def test_steps_to_recover_count_from_the_floor_by_hand() -> None:
         return Run(material, np.array([[value, 0.0] for value in curve]), [])
 
     # Null 0.2, original 1.0: half of the way is 0.6, which half of the original's recall, 0.5, would not show.
-    assert SHORT._recovered([run(0.2, 0.55, 0.6)], [run(1.0)], [run(0.2, 0.3, 0.9)]) == "12"
+    assert SHORT._recovered([run(0.2, 0.55, 0.61)], [run(1.0)], [run(0.2, 0.3, 0.9)]) == "12"
     assert SHORT._recovered([run(0.2, 0.55, 0.59)], [run(1.0)], [run(0.2, 0.3, 0.9)]) == "> 12"
     # Where the original says no more than the null there is no level.
     assert SHORT._recovered([run(0.2, 0.55, 0.6)], [run(0.2)], [run(0.2)]) == "none"
