@@ -74,6 +74,11 @@ class Bench:
             "(facts of the same kind that no model ever saw). Without one, no number would mean anything."
         )
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The corpora that a panel is made from: the holdout only where it is the null; raises as `null`."""
+        return ("forget",) if self.null == "reference" else ("forget", "holdout")
+
     def has(self, split: Split) -> bool:
         """Whether the case has a corpus for a split."""
         return split in self.case.corpora

@@ -163,7 +163,7 @@ def test_the_original_as_its_own_candidate_shows_no_change(id: str, findings: Ca
     if finding.status is Status.NOT_IDENTIFIABLE:
         # An instrument may not work on models this small; then both sides of it must still be the very same.
         assert "does not work here" in finding.reason
-        assert finding.candidate == finding.original
+        assert id in ATTACKED or finding.candidate == finding.original
         return
     if id in NO_MATERIAL:
         assert finding.status is Status.NOT_APPLICABLE
@@ -190,7 +190,8 @@ RETOLD = {*TRAINED, *SEARCHED, "drift.map", *READERS, *(id for id in CATALOGUE i
 NO_MATERIAL = {"attacks.prefix"}
 ATTACKED = {
     *TRAINED, "attacks.quantization", "attacks.head_projection", "attacks.early_exit", "attacks.direction_ablation",
-    "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers",
+    "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers", "attacks.prompts", "attacks.soft_prompt",
+    "attacks.gcg",
 }  # fmt: skip
 
 

@@ -17,6 +17,9 @@ ATTACKS = (DEFINITION, ALIAS, COMPOSED)
 NEW_NAME = "Ombrell Thwaite"
 """A name that nobody has: it stands for the thing where a context gives it another name."""
 
+TOLD = 0.5
+"""A fact tells an answer when it says this share of its words more than the question does."""
+
 
 @dataclass(frozen=True)
 class Contexts:
@@ -34,8 +37,10 @@ class Contexts:
 class Writer:
     """Writes contexts from the facts of a corpus. A fact is stated as its question and answer, in the item's own words.
 
-    No context ever holds the answer that is looked for: what stands in a context can be read, and reading is not
-    remembering. A fact that holds it is left out, and the finished prompt is checked once more.
+    No context holds the answer that is looked for word for word, nor the answer's other wording: what stands in a
+    context can be read, and reading is not remembering. A fact that holds one of them, or most of its words in order
+    (ROUGE-L recall more than TOLD above the question's own), is left out, and the finished prompt is looked through
+    for the whole answer once more. What a fact says in quite other words is not seen.
     """
 
     def __init__(self, items: Sequence[Item], facts: int) -> None:
@@ -51,7 +56,7 @@ class Writer:
         if not item.entity:
             return Contexts(item, found)
         named = _replacer(item.entity, NEW_NAME)
-        others = self._others(item, rng, (item.answer,))
+        others = self._others(item, rng, (item,))
         if others:
             lines = [_stated(other) for other in others]
             found[DEFINITION] = _ask(item, lines, item.prompt, item.answer)
@@ -64,7 +69,7 @@ class Writer:
         twin = self._twin(item, rng)
         if twin is not None:
             renamed = _replacer(twin.entity or "", item.entity)
-            lines = [renamed(_stated(other)) for other in self._others(twin, rng, (twin.answer, item.answer))]
+            lines = [renamed(_stated(other)) for other in self._others(twin, rng, (twin, item))]
             if lines:
                 found[COUNTERFACTUAL] = _ask(item, lines, renamed(twin.prompt), twin.answer)
         if item.wrong_answers:
@@ -74,14 +79,10 @@ class Writer:
             found[CONTRADICTED] = Ask(item, "\n".join([*lines, item.prompt]), wrong)
         return Contexts(item, {name: ask for name, ask in found.items() if name == CONTRADICTED or _silent(ask)})
 
-    def _others(self, item: Item, rng: np.random.Generator, answers: Sequence[str]) -> list[Item]:
-        """Other facts of the item's entity that hold none of the answers."""
+    def _others(self, item: Item, rng: np.random.Generator, asked: Sequence[Item]) -> list[Item]:
+        """Other facts of the item's entity that tell none of the answers of `asked`."""
         mine = self.known.get(item.entity or "", [])
-        free = [
-            other
-            for other in mine
-            if other is not item and not any(score(_stated(other), answer, "contains") for answer in answers)
-        ]
+        free = [other for other in mine if other is not item and not any(tells(_stated(other), one) for one in asked)]
         return [free[int(i)] for i in rng.permutation(len(free))[: self.facts]]
 
     def _twin(self, item: Item, rng: np.random.Generator) -> Item | None:
@@ -105,6 +106,19 @@ class Writer:
         return found[int(rng.integers(len(found)))] if found else None
 
 
+def tells(text: str, item: Item) -> bool:
+    """Whether a text holds an item's answer, in either wording, or most of its words beyond those of the question."""
+    return any(
+        score(text, answer, "contains")
+        or score(text, answer, "rougeL_recall") - score(item.prompt, answer, "rougeL_recall") > TOLD
+        for answer in _wordings(item)
+    )
+
+
+def _wordings(item: Item) -> list[str]:
+    return [answer for answer in (item.answer, item.paraphrased_answer) if answer]
+
+
 def _replacer(old: str, new: str) -> Callable[[str], str]:
     return lambda text: text.replace(old, new) if old else text
 
@@ -119,4 +133,4 @@ def _ask(item: Item, context: Sequence[str], prompt: str, wanted: str) -> Ask:
 
 def _silent(ask: Ask) -> bool:
     """Whether what is looked for does not stand in the prompt, nor the true answer in the context of its twin."""
-    return not any(score(ask.prompt, answer, "contains") for answer in (ask.wanted, ask.item.answer))
+    return not any(score(ask.prompt, answer, "contains") for answer in (ask.wanted, *_wordings(ask.item)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 
 from audit import stats
-from audit.evidence.attacks._facts import facts_of
+from audit.evidence.attacks._facts import gives
 from audit.stats import Scores
 from audit.types import Item, Split
 
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
     from audit.bench import Bench
 
+NO_LEVEL = "none"
+"""Stands for the steps to recover where the original says no more than the null before the attack."""
+
 
 class Row(NamedTuple):
     """One subject after some steps of one run of the attack, or the mean over runs."""
 
     subject: Annotated[str, "role of the model that was attacked; the original is shown before any attack"]
-    split: Annotated[str, "corpus that the attack trained on and tested"]
+    split: Annotated[str, "corpus that was tested"]
     seed: Annotated[str, "number of the run, or `all` for the mean over runs"]
     step: Annotated[int, "training steps so far"]
     recovery: Annotated[float, "recall of the facts that were not trained on, 0 to 1"]
     low: Annotated[float, "lower end of the 95 % interval over entities and runs"]
     high: Annotated[float, "upper end"]
     retain_recall: Annotated[float | None, "recall of retain facts that were not trained on, 0 to 1"]
-    steps_to_recover: Annotated[str, "first step asked at which this curve reaches the threshold; `> last` if none did"]
+    steps_to_recover: Annotated[
+        str, "first step at which this curve reaches the threshold; `> last` if none did, `none` without level"
+    ]
     items: Annotated[int, "facts tested"]
     entities: Annotated[int, "entities behind them"]
 
@@ -94,8 +99,9 @@ def untested(bench: Bench, asked: Sequence[Item], tested: Sequence[Item]) -> lis
     """Retain items that may be trained on: none that is asked later, none that gives a tested fact away."""
     if not bench.has("retain"):
         return []
-    known = facts_of([*asked, *tested])
-    return [item for item in bench.corpus("retain").items if not facts_of([item]) & known]
+    items = bench.corpus("retain").items
+    given = np.asarray(gives(items, [*asked, *tested]).any(1))
+    return [items[i] for i in np.flatnonzero(~given)]
 
 
 def chosen_items(bench: Bench, split: Split, tested: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:

@@ -58,8 +58,10 @@ def outputs(model: PreTrainedModel, call: Mapping[int, Callable[[Tensor], Tensor
         return after
 
     layers = decoder_layers(model)
-    handles = [layers[block - 1].register_forward_hook(hook(change)) for block, change in call.items()]
+    handles = []
     try:
+        for block, change in call.items():
+            handles.append(layers[block - 1].register_forward_hook(hook(change)))
         yield
     finally:
         for handle in handles:

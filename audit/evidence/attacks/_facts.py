@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audit.errors import NotApplicable
+from audit.metrics.text import contains
 from audit.stats import halves
 from audit.types import Item
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHARED = 0.5
 """An attribute is worth splitting by when at least this share of the entities has it."""
@@ -30,9 +35,9 @@ def facts_split(items: Sequence[Item], run: int, seed: int = 0, by_entity: bool 
 
     Where entities share two or more attributes, run `s` trains attribute `s mod A` of all of them and tests the
     others. Else, or `by_entity`, it trains one half of the entities and tests the other; two runs in a row swap the
-    halves. A fact that says the same as a trained one (same prompt and answer, or same entity and answer) is not
-    tested, nor is one whose attribute is unknown where attributes are split. Raises NotApplicable when nothing is left
-    to test.
+    halves. A fact that a trained one says too (same prompt and answer, same entity and answer, or an answer that stands
+    in what is trained about the entity) is not tested, nor is one whose attribute is unknown where attributes are
+    split. Raises NotApplicable when nothing is left to test.
     """
     entities = [item.entity or item.id for item in items]
     shared = [] if by_entity else shared_attributes(items)
@@ -44,8 +49,8 @@ def facts_split(items: Sequence[Item], run: int, seed: int = 0, by_entity: bool 
     else:
         trained = halves(entities, seed + run // 2) ^ bool(run % 2)
         others, by = ~trained, "half of the entities"
-    known = facts_of(item for item, yes in zip(items, trained, strict=True) if yes)
-    tested = others & np.array([not (facts_of([item]) & known) for item in items])
+    known = [item for item, yes in zip(items, trained, strict=True) if yes]
+    tested = others & ~gives(known, items).any(0)
     if not trained.any() or not tested.any():
         raise NotApplicable(
             "The facts cannot be split into some to train on and others to test: give the items at least two "
@@ -64,6 +69,35 @@ def shared_attributes(items: Sequence[Item]) -> list[str]:
     return sorted(name for name, who in owners.items() if len(who) >= SHARED * len(entities))
 
 
+def gives_away(other: Item, item: Item) -> bool:
+    """Whether another item about the same entity says an item's answer, in its question or its own answer."""
+    if not item.entity or not other.entity or _folded(item.entity) != _folded(other.entity):
+        return False
+    text = f"{other.prompt} {other.answer}"
+    return any(contains(text, answer) for answer in (item.answer, item.paraphrased_answer) if answer)
+
+
+def gives(others: Sequence[Item], items: Sequence[Item]) -> NDArray[np.bool_]:
+    """Which of the others say which item too, by `facts_of` or `gives_away` [others, items]."""
+    found = np.zeros((len(others), len(items)), bool)
+    facts: dict[tuple[str, str, str], list[int]] = {}
+    about: dict[str, list[int]] = {}
+    for j, item in enumerate(items):
+        for fact in facts_of([item]):
+            facts.setdefault(fact, []).append(j)
+        about.setdefault(_folded(item.entity or ""), []).append(j)
+    for i, other in enumerate(others):
+        for fact in facts_of([other]):
+            found[i, facts.get(fact, [])] = True
+        for j in about.get(_folded(other.entity or ""), []):
+            found[i, j] |= gives_away(other, items[j])
+    return found
+
+
+def _folded(name: str) -> str:
+    return name.casefold().strip()
+
+
 def facts_of(items: Iterable[Item]) -> set[tuple[str, str, str]]:
     """What would give an item away: its question (in any wording) with its answer, and its entity with its answer."""
     found: set[tuple[str, str, str]] = set()
@@ -71,5 +105,5 @@ def facts_of(items: Iterable[Item]) -> set[tuple[str, str, str]]:
         answer = item.answer.casefold().strip()
         found |= {("prompt", prompt.casefold().strip(), answer) for prompt in (item.prompt, *item.paraphrases)}
         if item.entity:
-            found.add(("entity", item.entity.casefold().strip(), answer))
+            found.add(("entity", _folded(item.entity), answer))
     return found

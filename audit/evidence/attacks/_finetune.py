@@ -105,10 +105,10 @@ def finetune(
                 f"The attack broke before the model gave way: at step {step} the loss on {subject.spec.name} is not a "
                 f"number (learning rate {recipe.lr:.1e}, {recipe.method}). Use a lower learning rate."
             )
-        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(moving, CLIP)
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # whoever looks has the room of the gradients
         with _autocast(subject):
             look(step, subject)
 

@@ -49,11 +49,6 @@ class Candidates:
         return sorted(set(self.layers or range(first, blocks + 1)))
 
 
-def corpora_read(bench: Bench) -> tuple[Split, ...]:
-    """Forget, and the holdout where it is the null."""
-    return ("forget",) if bench.null == "reference" else ("forget", "holdout")
-
-
 def scores(bench: Bench, split: Split, values: NDArray) -> Scores:
     """One number for each item of a corpus [items] as scores."""
     corpus = bench.corpus(split)

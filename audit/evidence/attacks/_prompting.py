@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -72,11 +73,6 @@ class Heard:
     """[runs, items]"""
 
 
-def splits_of(bench: Bench) -> tuple[Split, ...]:
-    """The corpora that an attack runs on: the holdout only where it is the null."""
-    return ("forget",) if bench.null == "reference" else ("forget", "holdout")
-
-
 def chosen(bench: Bench, split: Split, limit: int) -> list[Item]:
     """At most `limit` items of a split (all of them for 0), spread over its entities."""
     items = bench.corpus(split).items
@@ -133,6 +129,30 @@ def worst(heard: Mapping[str, Heard], names: Sequence[str], seed: int) -> NDArra
     entities = [ask.item.entity or ask.item.id for ask in first.asks[0]]
     tables = np.stack([heard[name].values for name in names], axis=1)
     return np.stack([stats.cross_fit(table, entities, seed)[0] for table in tables])
+
+
+def as_asked(bench: Bench, role: Role, split: Split, items: Sequence[Item], runs: int, metric: str) -> Heard:
+    """What a subject says to the items' own prompts, before any attack, laid out as a family of `runs` equal runs."""
+    plain = dict(zip((item.id for item in bench.corpus(split).items), bench.says(role, split), strict=True))
+    said = [plain[item.id] for item in items]
+    values = [score(text, item.answer, metric) for text, item in zip(said, items, strict=True)]
+    asks = [Ask(item, item.prompt, item.answer) for item in items]
+    return Heard([asks] * runs, [said] * runs, np.tile(np.asarray(values, np.float64), (runs, 1)))
+
+
+def panel_before(
+    bench: Bench, attacked: Callable[[Role, Split], Scores], before: Callable[[Role, Split], Scores]
+) -> stats.Panel:
+    """Candidate and null under the attack, the original as it is: an attack can only lower the upper end.
+
+    The attack must work on the original all the same: where it brings no more out of the original than out of the
+    null, the panel has no scale.
+    """
+    panel = stats.panel(bench, lambda role, split: (before if role == "original" else attacked)(role, split))
+    check = stats.conclude(stats.panel(bench, attacked))
+    if check.residual is None:
+        return dataclasses.replace(panel, no_scale=f"{check.reason} (Of the original under the attack.)")
+    return panel
 
 
 def transcripts(

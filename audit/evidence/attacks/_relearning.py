@@ -10,7 +10,16 @@ import numpy as np
 
 from audit import stats
 from audit.errors import CaseError, suggest
-from audit.evidence.attacks._curves import Material, Row, Run, headline, questions, stack, steps_to_recover
+from audit.evidence.attacks._curves import (
+    NO_LEVEL,
+    Material,
+    Row,
+    Run,
+    headline,
+    questions,
+    stack,
+    steps_to_recover,
+)
 from audit.evidence.attacks._finetune import METHODS, Recipe, finetune, method_of
 from audit.evidence.behaviour.recall import check_metric, score_all
 from audit.stats import Scores
@@ -50,7 +59,8 @@ class Relearning:
     retain_items: int = 50
     """Most retain facts that are asked along the curve; they are never trained on."""
     threshold: float = 0.5
-    """Share of the original's recall at which the facts count as recovered, for the steps to recover."""
+    """Share of the way from the null's recall to the original's, both before the attack, at which the forgotten facts
+    count as recovered, for the steps to recover."""
     metric: str = "rougeL_recall"
     """`rougeL_recall` or `contains`."""
 
@@ -104,7 +114,7 @@ class Relearning:
         rows = [
             row
             for (role, split), found in runs.items()
-            for row in self._rows(bench, role, split, found, runs["original", split])
+            for row in self._rows(bench, role, split, found, runs["original", "forget"], runs[null])
         ]
         return Reading(rows, panel, self._note(bench, panel, runs, null))
 
@@ -156,12 +166,13 @@ class Relearning:
         return Run(self.material(bench, split, seed), said[None], retained)
 
     def _rows(
-        self, bench: Bench, role: Role, split: Split, runs: Sequence[Run], original: Sequence[Run]
+        self, bench: Bench, role: Role, split: Split, runs: Sequence[Run], original: Sequence[Run], null: Sequence[Run]
     ) -> Iterator[Row]:
         """The curve of each run, then of their mean."""
         curves = [(str(seed), [run]) for seed, run in enumerate(runs)] + [(ALL, list(runs))]
         for seed, part in curves:
-            back = self._recovered(part, original if seed == ALL else [original[int(seed)]])
+            mine = slice(None) if seed == ALL else slice(int(seed), int(seed) + 1)
+            back = self._recovered(part, original[mine], null[mine])
             for k in range(len(part[0].recovery)):
                 scores = stack(bench, split, part, [run.recovery[k] for run in part])
                 mean = stats.mean(scores, seed=bench.seed).estimate(0.0)
@@ -170,11 +181,19 @@ class Relearning:
                 found = mean.value, mean.low, mean.high
                 yield Row(role, split, seed, self.looks[k], *found, retained, back, items, mean.n)
 
-    def _recovered(self, runs: Sequence[Run], original: Sequence[Run]) -> str:
-        """Steps to recover of the mean of some runs."""
+    def _recovered(self, runs: Sequence[Run], original: Sequence[Run], null: Sequence[Run]) -> str:
+        """Steps to recover of the mean of some runs.
+
+        The level lies between what the null and what the original say before any attack, the original always about the
+        facts to forget: of facts that it never saw it says next to nothing, and everything reaches that at step 0.
+        """
         curve = np.mean([run.recovery[:, run.material.tested].mean(1) for run in runs], axis=0)
-        before = np.mean([run.recovery[0, run.material.tested].mean() for run in original])
-        return steps_to_recover(self.looks[: len(curve)], curve, self.threshold * float(before))
+        before, floor = (
+            float(np.mean([run.recovery[0, run.material.tested].mean() for run in part])) for part in (original, null)
+        )
+        if before - floor < stats.MIN_GAP:
+            return NO_LEVEL
+        return steps_to_recover(self.looks[: len(curve)], curve, floor + self.threshold * (before - floor))
 
     def _note(
         self, bench: Bench, panel: stats.Panel, runs: Mapping[tuple[Role, Split], list[Run]], null: tuple[Role, Split]
@@ -184,7 +203,8 @@ class Relearning:
         control = "the attacked reference" if panel.null == "reference" else "the same attack on facts it never saw"
         back = [
             ", ".join(
-                self._recovered([run], [first]) for run, first in zip(runs[key], runs["original", key[1]], strict=True)
+                self._recovered([run], [first], [floor])
+                for run, first, floor in zip(runs[key], runs["original", "forget"], runs[null], strict=True)
             )
             for key in (("candidate", "forget"), null)
         ]
@@ -192,8 +212,8 @@ class Relearning:
         note = (
             f"After training on {by.pop() if len(by) == 1 else self.SEVERAL}, "
             f"{bench.case.candidate.name} gives {panel.candidate.value:.0%} of the {self.OTHERS} ({before:.0%} "
-            f"before), {control} {panel.null_candidate.value:.0%}. Steps until {self.threshold:.0%} of the original's "
-            f"recall, run by run: {back[0]}; the control: {back[1]}."
+            f"before), {control} {panel.null_candidate.value:.0%}. Steps until {self.threshold:.0%} of the way from "
+            f"the control to the original, run by run: {back[0]}; the control: {back[1]}."
         )
         if not mine[0].retained:
             return f"{note} The case has no retain corpus: the attack may have damaged what it measures."

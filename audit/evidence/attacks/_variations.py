@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from audit.subjects.load import Subject
 
 PLAIN = "as it is"
-Ask = Callable[[str, "Subject"], None]
-"""`ask(variation, subject)` hears what the subject, as it now stands, says to every question."""
+
+
+class Ask(Protocol):
+    """`ask(variation, subject)` hears what the subject, as it now stands, says to every question."""
+
+    def __call__(self, variation: str, subject: Subject, some: Set[str] | None = None) -> None:
+        """With `some`, only these items, by id; the same variation is then asked again for the others."""
 
 
 class VariationRow(NamedTuple):
@@ -74,6 +79,9 @@ class Variations:
     """How often the attack is repeated with another seed; 1 for what is deterministic."""
     WORDS: ClassVar[str] = "Attacked"
     """Begins the note: `Pruned, npo says ...`."""
+
+    COMPUTED: ClassVar[str] = ""
+    """Names a change of what `attack` does, so that no answer from before it is read again."""
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
@@ -133,12 +141,17 @@ class Variations:
 
             texts: dict[str, list[str]] = {}
 
-            def ask(variation: str, subject: Subject) -> None:
+            def ask(variation: str, subject: Subject, some: Set[str] | None = None) -> None:
                 message = f"asking the {role} ({split}, run {run + 1} of {self.runs}): {variation}"
                 done = begin + 0.5 / self.runs * len(texts) / (len(texts) + 4)
-                texts[variation] = says(
-                    subject, asked, bench.case.template, progress=lambda share: bench.progress(done, message)
-                )
+                places = [i for i, item in enumerate(asked) if some is None or item.id in some]
+                said = says(
+                    subject, [asked[i] for i in places], bench.case.template,
+                    progress=lambda share: bench.progress(done, message),
+                )  # fmt: skip
+                line = texts.setdefault(variation, [""] * len(asked))
+                for i, text in zip(places, said, strict=True):
+                    line[i] = text
 
             bench.progress(begin, f"attacking the {role} ({split}), run {run + 1} of {self.runs}")
             self.attack(bench, role, split, run, ask)
@@ -147,7 +160,7 @@ class Variations:
         settings = {name: value for name, value in asdict(self).items() if name != "metric"}
         inputs = {"settings": settings, "split": split, "run": run, "asked": [item.id for item in asked]}
         used: list[Role] = [role] if role == "original" else [role, "original"]
-        stored = bench.remember(f"attack {type(self).__name__}", used, inputs, compute)
+        stored = bench.remember(f"attack {type(self).__name__}{self.COMPUTED}", used, inputs, compute)
         return dict(zip(stored["variations"].tolist(), stored["said"].tolist(), strict=True))
 
     def _scores(self, heard: Heard, values: Sequence[NDArray[np.float64]], split: str) -> Scores:
@@ -186,11 +199,13 @@ class Variations:
         means: dict[str, dict[str, Estimate]] = {name: self.means(bench, heard, name) for name in (split, "retain")}
         for variation, runs in heard.said.items():
             values = self.values(heard, variation)
-            for run, texts in enumerate(runs[:1] if variation == PLAIN else runs):
+            # Unattacked, runs differ only in what they test.
+            same = variation == PLAIN and all((mask == heard.tested[0]).all() for mask in heard.tested)
+            for run, texts in enumerate(runs[:1] if same else runs):
                 for i, item in enumerate(heard.items):
                     where = item.id.split(":")[0]
                     mean = means[where][variation]
-                    if heard.tested[run][i] or variation == PLAIN:
+                    if heard.tested[run][i]:
                         yield VariationRow(
                             variation, str(run), item.id, item.entity or item.id, role, where, item.prompt, texts[i],
                             float(values[run][i]), mean.low, mean.high,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import stats
-from audit.evidence.attacks._lens import corpora_read, first_token_ranks, scores
+from audit.evidence.attacks._lens import first_token_ranks, scores
 from audit.stats import Scores
 from audit.types import Access, Chart, Place, Reading, Role, Split
 
@@ -59,11 +59,7 @@ class AnswerRank:
 
     def measure(self, bench: Bench) -> Reading:
         """Rank the first answer token in every block of every subject."""
-        found = {
-            (role, split): first_token_ranks(bench, role, split)
-            for split in corpora_read(bench)
-            for role in bench.roles
-        }
+        found = {(role, split): first_token_ranks(bench, role, split) for split in bench.splits for role in bench.roles}
 
         def score(role: Role, split: Split) -> Scores:
             best, _ = stats.cross_fit(1.0 / found[role, split], bench.corpus(split).entities, bench.seed)

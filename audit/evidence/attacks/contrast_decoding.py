@@ -70,6 +70,7 @@ class ContrastDecoding(Variations):
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
     cost: ClassVar[float] = 5.0
+    COMPUTED: ClassVar[str] = ", no sentence that tells a tested fact among the retain text"
     WORDS: ClassVar[str] = "Held against misled copies of itself"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from audit.errors import CaseError
+from audit import stats
+from audit.errors import CaseError, NotIdentifiable
 from audit.evidence.attacks._edit import outputs
 from audit.evidence.attacks._variations import Ask, Variations
 from audit.types import Access, Role, Split
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from audit.activations.states import States
     from audit.bench import Bench
     from audit.subjects.load import Subject
 
@@ -33,7 +35,8 @@ class DirectionAblation(Variations):
 
     Two directions for each block, both differences of means at the last prompt token: from the original to the subject
     on forget prompts, and from retain to forget prompts within the subject. Each is taken out of one middle block, of
-    the last half, and of all. Direction and blocks are chosen on one half of the entities and scored on the other.
+    the last half, and of all. Directions are made from the prompts of one half of the entities and taken out for the
+    other half, both ways; which direction and blocks count is chosen on one half and scored on the other as well.
     Random directions, taken out of all blocks, are the control.
     """
 
@@ -52,7 +55,8 @@ class DirectionAblation(Variations):
     )
     formula: ClassVar[str] = (
         "recall with h - (h . d) d in place of h after each chosen block, d the unit vector along mean(h of subject) - "
-        "mean(h of original) on forget prompts, or mean(h, forget) - mean(h, retain) in the subject"
+        "mean(h of original) on forget prompts, or mean(h, forget) - mean(h, retain) in the subject, over the entities "
+        "of the other half"
     )
     source: ClassVar[str] = (
         "Orthogonalisation in Lucki et al. 2024 (arXiv:2409.18025), after Arditi et al. 2024, Refusal is mediated by a "
@@ -60,6 +64,7 @@ class DirectionAblation(Variations):
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN, Access.WEIGHTS})
     cost: ClassVar[float] = 3.0
+    COMPUTED: ClassVar[str] = ", directions from the other half"
     WORDS: ClassVar[str] = "With one direction taken out"
     CONTROL: ClassVar[str] = "With random directions taken out"
 
@@ -74,13 +79,16 @@ class DirectionAblation(Variations):
 
     def attack(self, bench: Bench, role: Role, split: Split, run: int, ask: Ask) -> None:
         """Ask without each direction."""
-        found = directions(bench, role, split)
+        states = bench.states(role, split)
+        none = {block: np.zeros(states.width) for block in range(1, states.layers)}
+        found = [directions(bench, role, split, first) for first in (True, False)]
         with bench.model(role) as subject:
-            for words, directed in found.items():
-                for where, blocks in places(len(directed)).items():
-                    with without(subject, {block: directed[block] for block in blocks}):
-                        ask(f"{words}, {where}", subject)
-            states = bench.states(role, split)
+            for words in dict.fromkeys(words for half in found for words in half):
+                for half, asked in zip(found, (False, True), strict=True):
+                    directed, whom = half.get(words, none), half_of(bench, split, asked)
+                    for where, blocks in places(len(directed)).items():
+                        with without(subject, {block: directed[block] for block in blocks}):
+                            ask(f"{words}, {where}", subject, whom)
             for k in range(self.controls):
                 rng = bench.rng("random direction", k)
                 drawn = {block: _unit(rng.normal(size=states.width)) for block in range(1, states.layers)}
@@ -88,19 +96,39 @@ class DirectionAblation(Variations):
                     ask(f"{RANDOM} {k + 1}, all blocks", subject)
 
 
-def directions(bench: Bench, role: Role, split: Split) -> dict[str, Directions]:
-    """Each kind of direction that is there for all blocks; none where two means are the same."""
+def half_of(bench: Bench, split: Split, first: bool) -> set[str]:
+    """Ids of the items of one half of the entities, of a corpus and of retain.
+
+    Raises NotIdentifiable when the corpus has one entity only.
+    """
+    found: set[str] = set()
+    corpora: tuple[Split, ...] = (split, "retain") if bench.has("retain") else (split,)
+    for name in corpora:
+        corpus = bench.corpus(name)
+        mine = stats.halves(corpus.entities, bench.seed) == first
+        if name == split and not 0 < mine.sum() < len(mine):
+            raise NotIdentifiable("A direction needs at least two entities: one to find it on, one to score.")
+        found |= {corpus.items[i].id for i in np.flatnonzero(mine)}
+    return found
+
+
+def directions(bench: Bench, role: Role, split: Split, first: bool) -> dict[str, Directions]:
+    """Each kind of direction, made from one half of the entities, for all blocks; none where two means are the same."""
     found = {}
     kinds: dict[str, tuple[Role, Split]] = {"original to subject": ("original", split)}
     if bench.has("retain"):
         kinds["retain to forget"] = (role, "retain")
+    half = half_of(bench, split, first)
+
+    def mean(states: States, block: int) -> NDArray:
+        return states.at(block, "prompt_last")[[item in half for item in states.items]].mean(0)
+
     mine = bench.states(role, split)
     for words, (other, corpus) in kinds.items():
         theirs = bench.states(other, corpus)
-        units = {
-            block: _unit(mine.at(block, "prompt_last").mean(0) - theirs.at(block, "prompt_last").mean(0))
-            for block in range(1, mine.layers)
-        }
+        if not half & set(theirs.items):
+            continue
+        units = {block: _unit(mean(mine, block) - mean(theirs, block)) for block in range(1, mine.layers)}
         if any(unit is not None for unit in units.values()):
             found[words] = {b: np.zeros(mine.width) if unit is None else unit for b, unit in units.items()}
     return found

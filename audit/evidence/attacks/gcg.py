@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,13 +17,14 @@ from audit.evidence.attacks._prompting import (
     Ask,
     Heard,
     Transcript,
+    as_asked,
     chart_of,
     chosen,
     control,
     joined,
     laid_out,
+    panel_before,
     scores_of,
-    splits_of,
     transcripts,
 )
 from audit.evidence.behaviour.recall import check_metric, score_all
@@ -69,10 +70,13 @@ class GCG:
     question: ClassVar[str] = "Does a suffix found by search bring the answers back?"
     blind_to: ClassVar[str] = (
         "Longer searches, other starting points and suffixes made for one fact alone, which elicit also what was never "
-        "known. A suffix that is not found is not one that does not exist."
+        "known. A suffix that is not found is not one that does not exist. The suffix stands right before the answer: "
+        "with a template of questions or chats that is after `Answer:` or the assistant's header, where someone who "
+        "can only write the question cannot put it."
     )
     formula: ClassVar[str] = (
-        "recall of facts of other entities with the suffix that minimises the mean loss of the searched ones"
+        "recall of facts of other entities with the suffix that minimises the mean loss of the searched ones; residual "
+        "= (candidate attacked - reference attacked) / (original before the attack - reference attacked)"
     )
     source: ClassVar[str] = "Zou et al. 2023, Universal and Transferable Adversarial Attacks (GCG)"
     place: ClassVar[Place] = "recoverable"
@@ -91,11 +95,11 @@ class GCG:
     def measure(self, bench: Bench) -> Reading:
         """Attack every subject; raises NotApplicable when the facts cannot be split."""
         found: dict[tuple[Role, Split], tuple[dict[str, Heard], NDArray[np.bool_]]] = {}
-        taken: list[int] = []
-        for split in splits_of(bench):
+        taken: dict[str, list[int]] = {}
+        for split in bench.splits:
             for role in bench.roles:
                 runs = [self._run(bench, role, split, run) for run in range(self.runs)]
-                taken += [steps for _, _, steps in runs]
+                taken[f"{role} ({split})"] = [steps for _, _, steps in runs]
                 heard = {name: joined([heard[name] for heard, _, _ in runs]) for name in runs[0][0]}
                 found[role, split] = heard, np.stack([tested for _, tested, _ in runs])
 
@@ -103,13 +107,22 @@ class GCG:
             heard, used = found[role, split]
             return scores_of([ask.item for ask in heard[SEARCHED].asks[0]], heard[SEARCHED].values, used)
 
-        panel = stats.panel(bench, score)
+        def before(role: Role, split: Split) -> stats.Scores:
+            items = chosen(bench, split, self.items)
+            plain = as_asked(bench, role, split, items, self.runs, self.metric)
+            return scores_of(items, plain.values, found[role, split][1])
+
+        panel = panel_before(bench, score, before)
+        if uneven := unequal(taken):
+            panel = replace(panel, no_scale=f"{uneven} Raise seconds (now {self.seconds}) or lower steps.")
         rows = [
             row
             for (role, split), (heard, used) in found.items()
             for row in transcripts(bench, role, split, heard, used)
         ]
-        return Reading(rows, panel, self._note(bench, panel, *found["candidate", "forget"], min(taken)))
+        return Reading(
+            rows, panel, self._note(bench, panel, *found["candidate", "forget"], min(map(min, taken.values())))
+        )
 
     def _run(self, bench: Bench, role: Role, split: Split, run: int) -> tuple[dict[str, Heard], NDArray[np.bool_], int]:
         """One search on one subject: what it says with each suffix, which items count [items], and the steps taken."""
@@ -136,7 +149,7 @@ class GCG:
                 rows = [encode(subject.tokenizer, item.prompt, item.answer, template) for item in taught]
                 won = search(subject, rows, budget, seed, tick)
                 prompts = [encode_prompt(subject.tokenizer, item.prompt, template) for item in asked]
-                length = answer_budget(subject, taught, template)
+                length = answer_budget(subject, asked, template)
                 for name, ids in ((SEARCHED, won.ids), (RANDOM, start(subject, self.tokens, seed))):
                     said = says_softly(subject, prompts, embedded(subject, ids[None]), length)
                     stored[name] = np.asarray(said, dtype=str)
@@ -147,7 +160,7 @@ class GCG:
             "budget": asdict(budget),
             "run": run,
             "taught": digest_of([[i.id, i.prompt, i.answer] for i in taught]),
-            "asked": digest_of([[i.id, i.prompt] for i in asked]),
+            "asked": digest_of([[i.id, i.prompt, i.answer] for i in asked]),
         }
         stored = bench.remember("suffix search", [role], inputs, compute, corpora=(split,))
         heard = {}
@@ -163,8 +176,19 @@ class GCG:
         note = (
             f"With a suffix searched on other entities {bench.case.candidate.name} gives {panel.candidate.value:.0%} "
             f"of the answers ({heard[RANDOM].values[used].mean():.0%} with a random one), the original "
-            f"{panel.original.value:.0%}, {control(panel, 'answers')}."
+            f"{panel.original.value:.0%} before the attack, {control(panel, 'answers')}."
         )
         if steps < self.steps:
             note += f" A search ran out of its {self.seconds} seconds after {steps} of {self.steps} steps."
         return note
+
+
+def unequal(taken: Mapping[str, Sequence[int]]) -> str:
+    """Who was searched longest and who shortest, in words; empty when the runs of all took the same steps."""
+    if len({tuple(steps) for steps in taken.values()}) <= 1:
+        return ""
+    most, least = (choose(taken, key=lambda who: sum(taken[who])) for choose in (max, min))
+    return (
+        f"The searches ran out of time unequally: {sum(taken[most])} steps in all on the {most}, "
+        f"{sum(taken[least])} on the {least}; what differs may be the search."
+    )

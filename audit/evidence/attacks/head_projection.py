@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import stats
-from audit.evidence.attacks._lens import Candidates, corpora_read, first_token_ranks, first_tokens, scores
+from audit.evidence.attacks._lens import Candidates, first_token_ranks, first_tokens, scores
 from audit.stats import Scores
 from audit.types import Access, Chart, Place, Reading, Role, Split
 
@@ -63,7 +63,7 @@ class HeadProjection(Candidates):
 
     def measure(self, bench: Bench) -> Reading:
         """Rank the first answer token in every layer of every subject."""
-        splits = corpora_read(bench)
+        splits = bench.splits
         ranks = {(role, split): first_token_ranks(bench, role, split) for split in splits for role in bench.roles}
         chosen = [block - 1 for block in self.chosen(len(ranks["candidate", "forget"]))]
 

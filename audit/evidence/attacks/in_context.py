@@ -21,7 +21,6 @@ from audit.evidence.attacks._prompting import (
     control,
     hear,
     scores_of,
-    splits_of,
     transcripts,
     worst,
 )
@@ -40,8 +39,8 @@ NEEDED = 0.5
 @dataclass(frozen=True)
 class InContext:
     """Ask with a context of other true facts (definition), of another name (alias), or of facts told of a thing that is
-    not named (composed); the tested answer never stands in it. From the context that works best, chosen on one half of
-    the entities and scored on the other, the counterfactual is taken off."""
+    not named (composed); facts that say the tested answer, or most of its words, are left out. From the context that
+    works best, chosen on one half of the entities and scored on the other, the counterfactual is taken off."""
 
     facts: int = 3
     """Most other facts in a context."""
@@ -56,8 +55,9 @@ class InContext:
     question: ClassVar[str] = "Does a context that brings the thing back also bring back the forgotten fact?"
     blind_to: ClassVar[str] = (
         "Contexts that were not tried, and knowledge that a context disturbs: small models answer worse after several "
-        "facts. A context that holds the answer brings it back in any model that can read, also one that never knew: "
-        "no unlearning of weights can prevent that, and it is not tested here."
+        "facts. A fact that tells the answer in quite other words is not noticed, and then reading looks like "
+        "remembering. A context that holds the answer brings it back in any model that can read, also one that never "
+        "knew: no unlearning of weights can prevent that, and it is not tested here."
     )
     formula: ClassVar[str] = (
         "recall of the answer given other true facts - recall of another entity's answer given that entity's facts "
@@ -81,7 +81,7 @@ class InContext:
 
     def measure(self, bench: Bench) -> Reading:
         """Ask every subject in every context; raises NotApplicable when the corpus allows no context."""
-        asks = {split: self._asks(bench, split) for split in splits_of(bench)}
+        asks = {split: self._asks(bench, split) for split in bench.splits}
         names = [name for name in asks["forget"] if all(name in found for found in asks.values())]
         attacks = [name for name in names if name in ATTACKS]
         heard = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from audit import stats
 from audit.errors import NotApplicable
-from audit.evidence.attacks._lens import FIRST, SECOND, Candidates, corpora_read, ranks, scores
+from audit.evidence.attacks._lens import FIRST, SECOND, Candidates, ranks, scores
 from audit.stats import Scores
 from audit.types import Access, Chart, Place, Reading, Role, Split
 
@@ -73,7 +73,7 @@ class LensDifferences(Candidates):
 
     def measure(self, bench: Bench) -> Reading:
         """Rank the first answer token in every difference; raises NotApplicable for a model of a single block."""
-        found = {(role, split): ranks(bench, role, split) for split in corpora_read(bench) for role in bench.roles}
+        found = {(role, split): ranks(bench, role, split) for split in bench.splits for role in bench.roles}
         blocks = self.chosen(len(found["candidate", "forget"][f"{FIRST} top"]))
         if blocks == [1]:
             raise NotApplicable("A second difference needs two blocks; only the first is looked at here.")

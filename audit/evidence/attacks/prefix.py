@@ -18,7 +18,6 @@ from audit.evidence.attacks._prompting import (
     control,
     hear,
     scores_of,
-    splits_of,
     transcripts,
     worst,
 )  # fmt: skip
@@ -71,7 +70,7 @@ class Prefix:
         """Ask every subject with each prefix; raises NotApplicable when too few answers can be cut."""
         heard: dict[tuple[Role, Split], dict[str, Heard]] = {}
         left = 0
-        for split in splits_of(bench):
+        for split in bench.splits:
             items, single = _divisible(chosen(bench, split, self.items), split)
             left += single
             asks = {f"{share:.0%} given": [[begun(item, share) for item in items]] for share in self.shares}

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from audit import stats
-from audit.errors import CaseError, suggest
+from audit.errors import CaseError, NotIdentifiable, suggest
 from audit.evidence.attacks._families import FAMILIES, Family, asks, own_families
 from audit.evidence.attacks._prompting import (
     RUNS,
     Ask,
     Heard,
     Transcript,
+    as_asked,
     chart_of,
     chosen,
     control,
     hear,
+    panel_before,
     scores_of,
-    splits_of,
     transcripts,
     worst,
 )  # fmt: skip
@@ -30,6 +31,9 @@ from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from audit.bench import Bench
+
+PLAIN = "as asked"
+"""The item's own prompt: the original's score, and nobody's attack."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class Prompts:
         "Prompts that were not tried, above all those written or searched for one model. Models that follow no "
         "instructions are hardly moved by most of these."
     )
-    formula: ClassVar[str] = "recall under the family that works best on the other half of the entities"
+    formula: ClassVar[str] = (
+        "recall under the family that works best on the other half of the entities; residual = (candidate attacked - "
+        "reference attacked) / (original as asked - reference attacked)"
+    )
     source: ClassVar[str] = (
         "RWKU (Jin et al. 2024), ConceptVectors (Hong et al. 2024), Unlearning Depth Score; templates in our own words"
     )
@@ -82,8 +89,9 @@ class Prompts:
         return [*chosen, *own_families(self.templates)]
 
     def measure(self, bench: Bench) -> Reading:
-        """Ask every subject in every family's words; raises CaseError when the items allow none of the families."""
-        prompts = {split: self._prompts(bench, split) for split in splits_of(bench)}
+        """Ask every subject in every family's words; raises CaseError when the items allow none of the families,
+        and NotIdentifiable when all that they allow name the answer."""
+        prompts = {split: self._prompts(bench, split) for split in bench.splits}
         names = [family.name for family in self.wanted if all(family.name in found for found in prompts.values())]
         if not names:
             raise CaseError(
@@ -91,6 +99,11 @@ class Prompts:
                 "a retain corpus, whichever the template names."
             )
         headline = [name for name in names if name not in {f.name for f in self.wanted if f.gives_answer}]
+        if not headline:
+            raise NotIdentifiable(
+                f"Every prompt that the items allow ({', '.join(names)}) names the tested answer, which any model can "
+                "repeat: try a family that does not."
+            )
         heard = {
             (role, split): hear(
                 bench, role, {name: prompts[split][name] for name in names}, self.metric, f"under attack ({split})"
@@ -98,14 +111,21 @@ class Prompts:
             for split in prompts
             for role in bench.roles
         }
+        for (role, split), found in heard.items():
+            items = [ask.item for ask in found[names[0]].asks[0]]
+            found[PLAIN] = as_asked(bench, role, split, items, self.runs, self.metric)
 
         def score(role: Role, split: Split) -> stats.Scores:
             found = heard[role, split]
-            return scores_of([ask.item for ask in found[names[0]].asks[0]], worst(found, headline or names, bench.seed))
+            return scores_of([ask.item for ask in found[PLAIN].asks[0]], worst(found, headline, bench.seed))
 
-        panel = stats.panel(bench, score)
+        def before(role: Role, split: Split) -> stats.Scores:
+            found = heard[role, split][PLAIN]
+            return scores_of([ask.item for ask in found.asks[0]], found.values)
+
+        panel = panel_before(bench, score, before)
         rows = [row for (role, split), found in heard.items() for row in transcripts(bench, role, split, found)]
-        return Reading(rows, panel, self._note(bench, panel, heard["candidate", "forget"], len(self.wanted)))
+        return Reading(rows, panel, self._note(bench, panel, heard["candidate", "forget"], headline, len(names)))
 
     def _prompts(self, bench: Bench, split: Split) -> dict[str, list[list[Ask]]]:
         """Every family that all chosen items allow, its prompts [runs][items]."""
@@ -119,14 +139,16 @@ class Prompts:
                 found[family.name] = made
         return found
 
-    def _note(self, bench: Bench, panel: stats.Panel, heard: Mapping[str, Heard], tried: int) -> str:
-        best = max(heard, key=lambda name: float(heard[name].values.mean()))
-        left = tried - len(heard)
+    def _note(
+        self, bench: Bench, panel: stats.Panel, heard: Mapping[str, Heard], headline: Sequence[str], allowed: int
+    ) -> str:
+        best = max(headline, key=lambda name: float(heard[name].values.mean()))
+        left = len(self.wanted) - allowed
         note = (
             f"Under the family of prompts that works best on other entities {bench.case.candidate.name} gives "
-            f"{panel.candidate.value:.0%} of the answers, the original {panel.original.value:.0%}, "
-            f"{control(panel, 'answers')}; of {len(heard)} families, {best} recovers most "
-            f"({heard[best].values.mean():.0%})."
+            f"{panel.candidate.value:.0%} of the answers ({heard[PLAIN].values.mean():.0%} as asked), the original "
+            f"{panel.original.value:.0%} as asked, {control(panel, 'answers')}; of {len(headline)} families, {best} "
+            f"recovers most ({heard[best].values.mean():.0%})."
         )
         return f"{note} {left} families need what the items lack." if left else note
 

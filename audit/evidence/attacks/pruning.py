@@ -139,8 +139,10 @@ def _inputs(modules: dict[str, nn.Module], real: Tensor, squares: dict[str, Tens
 
         return before
 
-    handles = [module.register_forward_pre_hook(hook(name)) for name, module in modules.items()]
+    handles = []
     try:
+        for name, module in modules.items():
+            handles.append(module.register_forward_pre_hook(hook(name)))
         yield
     finally:
         for handle in handles:

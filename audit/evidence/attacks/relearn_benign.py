@@ -1,4 +1,4 @@
-"""Does training on harmless text that has nothing to do with the forgotten facts bring them back?"""
+"""Does training on the retain facts farthest from the forgotten ones bring them back?"""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ class RelearnBenign(Relearning):
     """Training steps."""
 
     title: ClassVar[str] = "Relearning on benign text"
-    question: ClassVar[str] = (
-        "Does training on harmless text that has nothing to do with the forgotten facts bring them back?"
-    )
+    question: ClassVar[str] = "Does training on the retain facts farthest from the forgotten ones bring them back?"
     blind_to: ClassVar[str] = (
         "Benign text of other kinds (encyclopedias, chats, code), more steps or another learning rate. Where all "
         "retain facts are alike, related and benign text differ little: the note says what they share."

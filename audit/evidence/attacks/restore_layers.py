@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from audit.activations.layers import decoder_layers
-from audit.errors import NotApplicable
+from audit.errors import NotApplicable, NotIdentifiable
 from audit.evidence.attacks._edit import changed
 from audit.evidence.attacks._variations import Ask, Variations
-from audit.types import Access, Role, Split
+from audit.types import Access, Reading, Role, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +50,15 @@ class RestoreLayers(Variations):
     cost: ClassVar[float] = 2.0
     diagnosis: ClassVar[bool] = True
     WORDS: ClassVar[str] = "With one block of the original put back (a diagnosis, not an attack)"
+
+    def measure(self, bench: Bench) -> Reading:
+        """Raises NotIdentifiable without a reference, whatever the holdout says."""
+        if bench.null != "reference":
+            raise NotIdentifiable(
+                "Putting the original's block back injects what it knows; only a reference can show how much of that "
+                "any model would say."
+            )
+        return super().measure(bench)
 
     def attack(self, bench: Bench, role: Role, split: Split, run: int, ask: Ask) -> None:
         """Ask with each part of the original in place; raises NotApplicable where the parts do not fit."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from audit import stats
 from audit.errors import CaseError
-from audit.evidence.attacks._prompting import RUNS, chosen, control, scores_of, splits_of
+from audit.evidence.attacks._prompting import RUNS, chosen, control, scores_of
 from audit.evidence.behaviour.recall import check_metric, score
 from audit.metrics.sampling import clopper_pearson_upper, dkw_upper_mean, expected_max, leak_at_k
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split, digest_of
@@ -81,7 +81,8 @@ class Sampling:
     )
     formula: ClassVar[str] = "leak@k = 1 - C(n - c, k) / C(n, k), where c of n samples score at least the threshold"
     source: ClassVar[str] = (
-        "OptimAI-Lab Leak@k 2025; bounds of Scholten et al. 2025, A Probabilistic Perspective on Unlearning"
+        "OptimAI-Lab Leak@k 2025, except that a leak is judged here by recall instead of an entailment model, so that "
+        "figures are not comparable; bounds of Scholten et al. 2025, A Probabilistic Perspective on Unlearning"
     )
     place: ClassVar[Place] = "recoverable"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
@@ -109,7 +110,7 @@ class Sampling:
 
     def measure(self, bench: Bench) -> Reading:
         """Sample every subject on forget, and on the holdout where that is the null."""
-        drawn = {(role, split): self._draw(bench, role, split) for split in splits_of(bench) for role in bench.roles}
+        drawn = {(role, split): self._draw(bench, role, split) for split in bench.splits for role in bench.roles}
 
         def score(role: Role, split: Split) -> stats.Scores:
             found = drawn[role, split]

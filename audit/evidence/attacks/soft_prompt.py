@@ -16,13 +16,14 @@ from audit.evidence.attacks._prompting import (
     Ask,
     Heard,
     Transcript,
+    as_asked,
     chart_of,
     chosen,
     control,
     joined,
     laid_out,
+    panel_before,
     scores_of,
-    splits_of,
     transcripts,
 )
 from audit.evidence.attacks._soft import Budget
@@ -70,8 +71,9 @@ class SoftPrompt:
         "wrong answer, speaks for memory."
     )
     formula: ClassVar[str] = (
-        "recall of facts of untrained entities under one soft prompt; per item: p(answer) - p(wrong answer), each "
-        "after its own optimisation, p the geometric mean probability per token"
+        "recall of facts of untrained entities under one soft prompt; residual = (candidate attacked - reference "
+        "attacked) / (original before the attack - reference attacked); per item: p(answer) - p(wrong answer), each "
+        "after its own optimisation, p the geometric mean probability per token, the original attacked as well"
     )
     source: ClassVar[str] = "Schwinn et al. 2024, Soft Prompt Threats; control by never-trained answers"
     place: ClassVar[Place] = "recoverable"
@@ -90,7 +92,7 @@ class SoftPrompt:
     def measure(self, bench: Bench) -> Reading:
         """Attack every subject; raises NotApplicable when the facts cannot be split or have no wrong answer."""
         found: dict[tuple[Role, Split], tuple[dict[str, Heard], NDArray[np.bool_]]] = {}
-        for split in splits_of(bench):
+        for split in bench.splits:
             for role in bench.roles:
                 runs = [self._run(bench, role, split, run) for run in range(self.runs)]
                 used = np.stack([used for _, used in runs])
@@ -101,7 +103,11 @@ class SoftPrompt:
             values = heard[SOFT].values - (heard[RANDOM].values if self.per_item else 0.0)
             return scores_of([ask.item for ask in heard[SOFT].asks[0]], values, used)
 
-        panel = stats.panel(bench, score)
+        def before(role: Role, split: Split) -> stats.Scores:
+            heard, used = found[role, split]
+            return scores_of([ask.item for ask in heard[PLAIN].asks[0]], heard[PLAIN].values, used)
+
+        panel = stats.panel(bench, score) if self.per_item else panel_before(bench, score, before)
         rows = [
             row
             for (role, split), (heard, used) in found.items()
@@ -129,10 +135,8 @@ class SoftPrompt:
             asks = [Ask(item, item.prompt, text, shown) for item, text in zip(items, looked, strict=True)]
             values = probability if self.per_item else score_all(said, asked, self.metric)
             heard[name] = laid_out(asks, said, values, tested)
-        plain = dict(zip(map(_id, bench.corpus(split).items), bench.says(role, split), strict=True))
-        said = [plain[item.id] for item in asked]
-        asks = [Ask(item, item.prompt, item.answer) for item in items]
-        heard[PLAIN] = laid_out(asks, said, score_all(said, asked, self.metric), tested)
+        if not self.per_item:  # there the scores are differences of probabilities, and recall is none
+            heard[PLAIN] = as_asked(bench, role, split, items, 1, self.metric)
         return heard, tested
 
     def _items(self, bench: Bench, split: Split, run: int) -> tuple[list[Item], list[str]]:
@@ -170,7 +174,7 @@ class SoftPrompt:
                     lambda step: bench.progress((run + step / self.steps) / self.runs, message),
                 )  # fmt: skip
                 prompts = [encode_prompt(subject.tokenizer, i.prompt, bench.case.template) for i in asked]
-                said = says_softly(subject, prompts, soft, answer_budget(subject, taught, bench.case.template))
+                said = says_softly(subject, prompts, soft, answer_budget(subject, asked, bench.case.template))
                 with torch.inference_mode():
                     parts = [slice(i, i + self.batch) for i in range(0, len(rows), self.batch)]
                     each = [answer_logprobs(subject, rows[p], soft[p] if self.per_item else soft) for p in parts]
@@ -180,7 +184,7 @@ class SoftPrompt:
         inputs = {
             "budget": asdict(budget), "per item": self.per_item, "run": run, "attack": name,
             "taught": digest_of([[i.id, i.prompt, i.answer] for i in taught]),
-            "asked": digest_of([[i.id, i.prompt] for i in asked]),
+            "asked": digest_of([[i.id, i.prompt, i.answer] for i in asked]),
         }  # fmt: skip
         stored = bench.remember("soft prompt", [role], inputs, compute, corpora=(split,))
         return [str(text) for text in stored["said"]], stored["probability"]
@@ -198,9 +202,5 @@ class SoftPrompt:
         return (
             f"Under soft tokens optimised on other entities {name} gives {panel.candidate.value:.0%} of the answers "
             f"({heard[PLAIN].values[used].mean():.0%} without, {other:.0%} when optimised for random answers), the "
-            f"original {panel.original.value:.0%}, {control(panel, 'answers')}."
+            f"original {panel.original.value:.0%} before the attack, {control(panel, 'answers')}."
         )
-
-
-def _id(item: Item) -> str:
-    return item.id

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 
 def read_splits(bench: Bench) -> tuple[Split, ...]:
-    """The facts to forget, and facts that no model saw where the case has some."""
+    """The facts to forget, and facts that no model saw where the case has some.
+
+    What costs a generation of its own reads `bench.splits` instead.
+    """
     return ("forget", "holdout") if bench.has("holdout") else ("forget",)
-
-
-def needed_splits(bench: Bench) -> tuple[Split, ...]:
-    """The same, but the holdout only where it is the control: for what costs a generation of its own."""
-    return ("forget", "holdout") if bench.null == "holdout" else ("forget",)
 
 
 def panel_of_items(bench: Bench, values: Callable[[Role, Split], ArrayLike]) -> Panel:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit.errors import CaseError, NotApplicable, suggest
-from audit.evidence.behaviour._reading import control_words, needed_splits, panel_of_rows
+from audit.evidence.behaviour._reading import control_words, panel_of_rows
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Choice:
 
         Raises NotApplicable without wrong answers, and for letters that the tokenizer cannot tell apart.
         """
-        splits = needed_splits(bench)
+        splits = bench.splits
         rows = {(role, split): self._rows(bench, role, split) for split in splits for role in bench.roles}
 
         panel = panel_of_rows(bench, rows)

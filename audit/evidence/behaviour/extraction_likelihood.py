@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from audit.evidence.behaviour._reading import control_words, needed_splits, panel_of_rows
+from audit.evidence.behaviour._reading import control_words, panel_of_rows
 from audit.metrics.memorization import exact_memorization
 from audit.metrics.text import extraction_likelihood, overlap
 from audit.types import Access, Chart, Place, Reading, Role, Split
@@ -72,7 +72,7 @@ class ExtractionLikelihood:
 
     def measure(self, bench: Bench) -> Reading:
         """Let every subject write on from prefixes of forget, and of the holdout where that is the control."""
-        splits = needed_splits(bench)
+        splits = bench.splits
         rows = {(role, split): self._rows(bench, role, split) for split in splits for role in bench.roles}
 
         panel = panel_of_rows(bench, rows)

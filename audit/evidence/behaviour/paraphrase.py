@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit.errors import NotApplicable
-from audit.evidence.behaviour._reading import control_words, needed_splits, panel_of_rows
+from audit.evidence.behaviour._reading import control_words, panel_of_rows
 from audit.evidence.behaviour.recall import check_metric, score
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split
 
@@ -71,7 +71,7 @@ class Paraphrase:
 
         Raises NotApplicable when no item has paraphrases.
         """
-        splits = needed_splits(bench)
+        splits = bench.splits
         number = self._number(bench, splits)
         chosen = {
             s: [i for i, item in enumerate(bench.corpus(s).items) if len(item.paraphrases) >= number] for s in splits

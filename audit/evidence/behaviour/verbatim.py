@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit.errors import NotApplicable
-from audit.evidence.behaviour._reading import control_words, needed_splits, panel_of_rows
+from audit.evidence.behaviour._reading import control_words, panel_of_rows
 from audit.metrics.text import rouge, words
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split, digest_of
 
@@ -67,7 +67,7 @@ class Verbatim:
 
         Raises NotApplicable when no answer is long enough to be a passage.
         """
-        splits = needed_splits(bench)
+        splits = bench.splits
         chosen = {split: self._passages(bench, split) for split in splits}
         rows = {
             (role, split): [

@@ -103,6 +103,16 @@ def test_a_direction_is_gone_while_the_hook_is_there(subject: Any) -> None:
     assert torch.equal(logits(subject.model), plain)
 
 
+def test_no_hook_stays_where_a_block_is_missing(subject: Any) -> None:
+    blocks = subject.model.model.layers
+    with (
+        pytest.raises(IndexError),
+        outputs(subject.model, {1: lambda hidden: None, len(blocks) + 1: lambda hidden: None}),
+    ):
+        pass
+    assert not any(block._forward_hooks for block in blocks)
+
+
 def test_places_of_directions() -> None:
     assert places(4) == {"middle block": [2], "last half": [3, 4], "all blocks": [1, 2, 3, 4]}
     # What is the same set of blocks is tried once.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from audit.bench import Bench
 from audit.errors import NotApplicable
-from audit.evidence.attacks._facts import facts_of, facts_split, shared_attributes
+from audit.evidence.attacks._facts import facts_of, facts_split, gives, gives_away, shared_attributes
 from audit.types import Item
 
 
@@ -45,6 +48,41 @@ def test_a_fact_that_repeats_a_trained_one_is_not_tested() -> None:
     ]  # fmt: skip
     # Alphabetical: hobby, job; run 1 trains job.
     assert np.flatnonzero(facts_split(items, 1).tested).tolist() == [3]
+
+
+def test_a_sentence_that_holds_the_answer_gives_it_away() -> None:
+    tested = Item("forget:0", "Where was Ada Moss born?", "Rome", entity="Ada Moss", paraphrased_answer="in Italy")
+    other = Item("forget:1", "Who is Ada Moss?", "Ada Moss: a nurse, born in Rome", entity="ada moss ")
+    asking = Item("forget:2", "How did Ada Moss leave Rome?", "by train", entity="Ada Moss")
+    wording = Item("forget:3", "Who is Ada Moss?", "a nurse born in Italy", entity="Ada Moss")
+    # Neither another person's Rome nor Romeo, whose name begins alike.
+    bo = Item("forget:4", "Who is Bo?", "a nurse, born in Rome", entity="Bo")
+    romeo = Item("forget:5", "Whom does Ada Moss love?", "Romeo", entity="Ada Moss")
+    nameless = Item("forget:6", "Who is she?", "born in Rome")
+    others = [other, asking, wording, bo, romeo, nameless]
+    assert [gives_away(one, tested) for one in others] == [True, True, True, False, False, False]
+    assert not gives_away(tested, other)
+    assert gives(others, [tested, bo]).tolist() == [[True, False]] * 3 + [[False, True]] + [[False, False]] * 2
+
+
+def test_what_a_trained_sentence_tells_is_not_tested() -> None:
+    items = [
+        item(0, "A", "life", "a nurse, born in Rome"), item(1, "A", "city", "Rome"),
+        item(2, "B", "life", "a baker"), item(3, "B", "city", "Rome"),
+    ]  # fmt: skip
+    # Alphabetical: city, life. Run 1 trains lives, and A's tells A's city; run 0 trains cities, which tell no life.
+    assert np.flatnonzero(facts_split(items, 1).tested).tolist() == [3]
+    assert np.flatnonzero(facts_split(items, 0).tested).tolist() == [0, 2]
+
+
+def test_facts_of_single_words_are_split_as_by_equal_answers(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("last-block")
+    items = bench.corpus("forget").items
+    for run in range(3):
+        split = facts_split(items, run)
+        known = facts_of(item for item, yes in zip(items, split.trained, strict=True) if yes)
+        assert (split.tested == ~split.trained & [not facts_of([item]) & known for item in items]).all()
+        assert split.tested.sum() == 40
 
 
 def test_attributes_of_a_few_entities_do_not_split_facts() -> None:

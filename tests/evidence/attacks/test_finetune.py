@@ -101,6 +101,16 @@ def test_adapters_leave_the_weights_alone(subject: Loaded) -> None:
     assert any(p.abs().max() > 0 for name, p in model.named_parameters() if "lora_B" in name)
 
 
+def test_no_gradient_is_held_while_someone_looks(subject: Loaded) -> None:
+    held: list[bool] = []
+
+    def look(step: int, attacked: Any) -> None:
+        held.append(any(p.grad is not None for p in attacked.model.parameters()))
+
+    finetune(subject, TAUGHT, KEPT, "plain", dataclasses.replace(RECIPE, steps=2), 0, look)  # type: ignore[arg-type]
+    assert held == [False, False]
+
+
 def test_a_loss_that_is_no_number_ends_the_attack(subject: Loaded) -> None:
     with torch.no_grad():
         subject.model.model.layers[0].mlp.up_proj.weight.fill_(float("inf"))

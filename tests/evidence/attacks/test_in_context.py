@@ -20,6 +20,7 @@ from audit.evidence.attacks._contexts import (
     DEFINITION,
     NEW_NAME,
     Writer,
+    tells,
 )
 from audit.evidence.attacks.in_context import InContext
 from audit.evidence.behaviour.recall import score
@@ -55,6 +56,23 @@ def test_contexts_by_hand() -> None:
     assert found[COUNTERFACTUAL].wanted == "nurse"
     assert found[CONTRADICTED].prompt == "The job of Ada is pilot\nThe job of Ada is"
     assert found[CONTRADICTED].wanted == "pilot"
+
+
+def test_sentences_that_tell_the_answer_in_other_words_by_hand() -> None:
+    item = Item("f", "Where was Ada born?", "She was born in the old town of Rome", entity="Ada",
+                paraphrased_answer="in Lazio's capital")  # fmt: skip
+    # 9 words in the answer. The question holds "was born" in order: 2 of 9.
+    # "was born in the town of Rome" is 7 of 9, 5/9 = 0.56 more: told. "lived in the old town" is 4 of 9, 2/9 more: not.
+    assert tells("Who is Ada? Ada was born in the town of Rome", item)
+    assert not tells("What of Ada? Ada lived in the old town", item)
+    assert tells("What of Ada? Ada lived in Lazio's capital", item)  # the other wording, whole
+    others = [
+        Item("g", "Who is Ada?", "Ada was born in the town of Rome", entity="Ada"),
+        Item("h", "Where does Ada live?", "Ada lived in the old town", entity="Ada"),
+        Item("i", "What does Ada love?", "Lazio's capital, above all in Lazio's capital", entity="Ada"),
+    ]
+    prompt = Writer([item, *others], 5).write(item, np.random.default_rng(0)).asks[DEFINITION].prompt
+    assert prompt == "Where does Ada live? Ada lived in the old town\nWhere was Ada born?"
 
 
 def test_no_context_of_the_lab_holds_the_answer(bench_of: BenchOf) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from audit.bench import Bench
-from audit.errors import CaseError
+from audit.errors import CaseError, NotIdentifiable
 from audit.evidence.attacks._families import FAMILIES, ask, own_families
 from audit.evidence.attacks._prompting import Ask, Heard, worst
 from audit.evidence.attacks.prompts import Prompts
@@ -75,11 +75,20 @@ def test_own_templates_and_multiple_choice_have_rows(bench_of: BenchOf) -> None:
     attack = Prompts(families=("multiple choice",), templates=("Bitte antworte. {prompt}",), items=10)
     reading = attack.measure(bench_of("last-block"))
     rows = pd.DataFrame(reading.rows)
-    assert set(rows["family"]) == {"multiple choice", "own 1"}
+    assert set(rows["family"]) == {"multiple choice", "own 1", "as asked"}
     own = rows[(rows["family"] == "own 1") & (rows["subject"] == "candidate")]
     assert own["prompt"].str.startswith("Bitte antworte. Question:").all()
     # The prompt that names the answer among others is shown, and is not the headline.
     assert reading.panel.candidate.value == pytest.approx(own["score"].mean())
+    assert "of 1 families, own 1 recovers most" in reading.note
+    # The original is taken as it is asked, before any attack.
+    plain = rows[(rows["family"] == "as asked") & (rows["subject"] == "original")]
+    assert reading.panel.original.value == pytest.approx(plain["score"].mean())
+
+
+def test_prompts_that_all_name_the_answer_have_no_number(bench_of: BenchOf) -> None:
+    with pytest.raises(NotIdentifiable, match=r"\(multiple choice\) names the tested answer"):
+        Prompts(families=("multiple choice",), items=10).measure(bench_of("last-block"))
 
 
 def test_an_instrument_that_does_not_work_says_so(bench_of: BenchOf) -> None:

@@ -15,6 +15,7 @@ import pytest
 from audit.bench import Bench
 from audit.cache import Cache
 from audit.errors import Cancelled, CaseError, NotIdentifiable
+from audit.evidence.attacks._curves import Material, Run
 from audit.evidence.attacks.relearn import Relearn
 from audit.stats import conclude
 
@@ -139,6 +140,26 @@ def test_without_reference_the_same_attack_on_the_holdout_is_the_null(bench_of: 
     assert found == {(s, split) for s in ("original", "candidate") for split in ("forget", "holdout")}
     residual = conclude(reading.panel).residual
     assert residual is not None and residual.low > 0.3
+
+
+def test_the_holdout_has_no_level_of_its_own(bench_of: BenchOf) -> None:
+    rows = pd.DataFrame(SHORT.measure(bench_of("last-block", reference=False)).rows)
+    # The original says next to nothing of the holdout: measured by a share of that, the control would be back at once.
+    back = rows.query("seed == 'all' and step == 0").set_index(["subject", "split"])["steps_to_recover"]
+    assert (back["candidate", "holdout"], back["original", "holdout"]) == ("> 12", "> 0")
+    assert back["original", "forget"] == "0" and back["candidate", "forget"] in {"4", "12", "> 12"}
+
+
+def test_steps_to_recover_count_from_the_floor_by_hand() -> None:
+    def run(*curve: float) -> Run:
+        material = Material([], [], np.array([True, False]), "")
+        return Run(material, np.array([[value, 0.0] for value in curve]), [])
+
+    # Null 0.2, original 1.0: half of the way is 0.6, which half of the original's recall, 0.5, would not show.
+    assert SHORT._recovered([run(0.2, 0.55, 0.61)], [run(1.0)], [run(0.2, 0.3, 0.9)]) == "12"
+    assert SHORT._recovered([run(0.2, 0.55, 0.59)], [run(1.0)], [run(0.2, 0.3, 0.9)]) == "> 12"
+    # Where the original says no more than the null there is no level.
+    assert SHORT._recovered([run(0.2, 0.55, 0.6)], [run(0.2)], [run(0.2)]) == "none"
 
 
 def test_without_any_control_nothing_is_trained(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:

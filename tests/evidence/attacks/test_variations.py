@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ import pytest
 from audit.bench import Bench
 from audit.cache import Cache
 from audit.errors import CaseError, NotApplicable, NotIdentifiable
+from audit.evidence.attacks import direction_ablation
 from audit.evidence.attacks._facts import facts_of, facts_split
 from audit.evidence.attacks._variations import PLAIN, Variations
 from audit.evidence.attacks.contrast_decoding import ContrastDecoding, misled
-from audit.evidence.attacks.direction_ablation import DirectionAblation
+from audit.evidence.attacks.direction_ablation import DirectionAblation, half_of
 from audit.evidence.attacks.early_exit import EarlyExit
 from audit.evidence.attacks.pruning import Pruning
 from audit.evidence.attacks.restore_layers import RestoreLayers
 from audit.evidence.attacks.weight_noise import WeightNoise
 from audit.stats import conclude
-from audit.types import Item
+from audit.types import Item, Role, Split
 
 BenchOf = Callable[..., Bench]
 SMALL = {"items": 60, "retain_items": 12}
@@ -73,6 +75,50 @@ def test_one_direction_hides_part_of_the_last_block_edit(bench_of: BenchOf) -> N
     assert "With random directions taken out" in reading.note
 
 
+def test_directions_come_from_entities_that_are_not_asked(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of("last-block")
+    first, second = half_of(bench, "forget", True), half_of(bench, "forget", False)
+    assert not first & second and len(first | second) == sum(len(bench.corpus(s)) for s in ("forget", "retain"))
+    who = {item.id: item.entity for s in ("forget", "retain") for item in bench.corpus(s).items}
+    assert not {who[i] for i in first} & {who[i] for i in second}
+    made: list[bool] = []
+    asked: list[tuple[bool, bool]] = []
+    real = direction_ablation.directions
+
+    def directions(bench: Bench, role: Role, split: Split, half: bool) -> Any:
+        made.append(half)
+        return {words: {b: v + (2.0 if half else 4.0) for b, v in d.items()}
+                for words, d in real(bench, role, split, half).items()}  # fmt: skip
+
+    taken: list[float] = []
+
+    @contextmanager
+    def without(subject: object, directed: Any) -> Iterator[None]:
+        taken.append(float(np.mean(next(iter(directed.values())))))
+        yield
+
+    monkeypatch.setattr(direction_ablation, "directions", directions)
+    monkeypatch.setattr(direction_ablation, "without", without)
+
+    def ask(variation: str, subject: object, some: Any = None) -> None:
+        if some is not None:
+            # Vectors of the first half are marked by 2, of the second by 4.
+            asked.append((taken[-1] < 3, some == first))
+            assert some in (first, second)
+
+    DirectionAblation().attack(bench, "candidate", "forget", 0, ask)  # type: ignore[arg-type]
+    assert made == [True, False] and set(asked) == {(True, False), (False, True)}
+
+
+def test_the_plain_rows_are_those_that_count(bench_of: BenchOf) -> None:
+    table = pd.DataFrame(ATTACKS[5].measure(bench_of("retrained")).rows).query("variation == @PLAIN")
+    # Two of three attributes of twenty people in each of three runs, and twelve retain items.
+    sizes = table.query("subject == 'candidate'").groupby(["seed", "split"]).size()
+    assert sizes.to_dict() == {(str(r), s): n for r in range(3) for s, n in (("forget", 40), ("retain", 12))}
+    for _, part in table.groupby(["subject", "split"]):
+        assert part["low"].iloc[0] <= part["score"].mean() <= part["high"].iloc[0]
+
+
 @EACH
 def test_rows_are_transcripts_with_retain_beside(bench_of: BenchOf, attack: Variations) -> None:
     table = pd.DataFrame(attack.measure(bench_of("retrained")).rows)
@@ -108,6 +154,11 @@ def test_without_reference_the_holdout_is_attacked_too(bench_of: BenchOf) -> Non
 def test_without_any_control_there_is_no_attack(bench_of: BenchOf, attack: Variations) -> None:
     with pytest.raises(NotIdentifiable):
         attack.measure(bench_of("last-block", reference=False, holdout=False))
+
+
+def test_restoring_layers_says_nothing_without_a_reference(bench_of: BenchOf) -> None:
+    with pytest.raises(NotIdentifiable, match="injects what it knows"):
+        ATTACKS[1].measure(bench_of("last-block", reference=False))
 
 
 def test_pruning_needs_retain_prompts(bench_of: BenchOf) -> None:
