@@ -3,4 +3,4 @@
 Importing this package imports neither streamlit nor torch; heavy libraries are imported where they are used.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

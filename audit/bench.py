@@ -149,9 +149,11 @@ class Bench:
         """Log-probabilities of every sequence of the pass, one row each, in nats per token.
 
         Columns: item, entity, variant, index, tokens, mean_logprob, first_logprob, first_token, top1 (share of the
-        answer's tokens that are the argmax).
+        answer's tokens that are the argmax), end_logprob (of the end-of-text token after the answer) and
+        published_logprob (mean_logprob with that token counted, as TOFU's and OpenUnlearning's code trains and scores
+        it); both NaN where the tokenizer has no such token.
         """
-        from audit.activations.states import read_tokens
+        from audit.activations.states import read_ends, read_tokens
 
         wanted = sequences_of(self.corpus(split))
         folder = self._pass(role, split)
@@ -166,19 +168,27 @@ class Bench:
         frame["first_logprob"] = [float(t["logprob"][0]) for t in tokens]
         frame["first_token"] = [int(t["id"][0]) for t in tokens]
         frame["top1"] = [float(t["top1"].mean()) for t in tokens]
+        frame["end_logprob"] = read_ends(folder)["logprob"].astype(np.float64)
+        frame["published_logprob"] = (frame["tokens"] * frame["mean_logprob"] + frame["end_logprob"]) / (
+            frame["tokens"] + 1
+        )
         return frame
 
-    def tokens(self, role: Role, split: Split, variant: Variant = "answer") -> list[np.ndarray]:
+    def tokens(self, role: Role, split: Split, variant: Variant = "answer", end: bool = False) -> list[np.ndarray]:
         """Answer tokens of every sequence of a variant, one array of TOKEN records each, in the order of `likelihood`.
 
+        With `end`, the end-of-text token after the answer is the last record (NO_END where the tokenizer has none).
         Raises NotApplicable when no item has the variant.
         """
-        from audit.activations.states import read_tokens
+        from audit.activations.states import read_ends, read_tokens
 
         folder = self._pass(role, split)
         lengths = np.fromfile(folder / "lengths.bin", np.int64).tolist()
         kinds = [kind for _, kind, *_ in sequences_of(self.corpus(split))]
-        found = [t for t, kind in zip(read_tokens(folder, lengths), kinds, strict=True) if kind == variant]
+        every = read_tokens(folder, lengths)
+        if end:
+            every = [np.append(t, last) for t, last in zip(every, read_ends(folder), strict=True)]
+        found = [t for t, kind in zip(every, kinds, strict=True) if kind == variant]
         if not found:
             raise NotApplicable(f"No item of the {split} corpus has what is needed here ({variant.replace('_', ' ')}).")
         return found

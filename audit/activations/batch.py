@@ -17,6 +17,8 @@ TOKEN = np.dtype(
 )
 """One answer token: its id, its log-probability in nats, whether it is the argmax, and the mean and standard deviation
 of the log-probability of a token drawn from the model's own distribution there (Min-K++ reads a token against them)."""
+NO_END = np.array((-1, np.nan, False, np.nan, np.nan), TOKEN)
+"""What stands for the end-of-text token of a tokenizer that has none: no token, and no number."""
 
 
 class Batch:
@@ -59,31 +61,23 @@ class Batch:
 
     def answer_tokens(self, hidden: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
         """Normed states [rows, length, width] → one TOKEN record for each answer token, row by row, `block` at once."""
-        import torch
-
         row, step = self.inside.nonzero(as_tuple=True)
         step = step + self.first
-        states, targets = hidden[row, step - 1], self.ids[row, step]
-        logprobs, hits, means, deviations = [], [], [], []
-        for begin in range(0, len(targets), block):
-            logits = unembed(states[begin : begin + block]).float()
-            wanted = targets[begin : begin + block]
-            hits.append(logits.argmax(1) == wanted)
-            every = logits.sub_(torch.logsumexp(logits, dim=1, keepdim=True))
-            logprobs.append(every.gather(1, wanted[:, None])[:, 0])
-            shares = every.exp()
-            # Where a share is 0 in float32 its log-probability does not count, also when it is minus infinity.
-            expected = torch.nan_to_num(every, neginf=0.0).mul_(shares)
-            means.append(expected.sum(1))
-            spread = torch.nan_to_num(every.sub_(means[-1][:, None]), neginf=0.0).square_().mul_(shares)
-            deviations.append(spread.sum(1).sqrt())
-        records = np.empty(len(targets), TOKEN)
-        records["id"] = targets.cpu().numpy()
-        records["logprob"] = torch.cat(logprobs).float().cpu().numpy()
-        records["top1"] = torch.cat(hits).cpu().numpy()
-        records["mean"] = torch.cat(means).float().cpu().numpy()
-        records["deviation"] = torch.cat(deviations).float().cpu().numpy()
-        return records
+        return _records(hidden[row, step - 1], self.ids[row, step], unembed, block)
+
+    def end_tokens(
+        self, hidden: Tensor, unembed: Callable[[Tensor], Tensor], block: int, end: int | None
+    ) -> np.ndarray:
+        """Normed states [rows, length, width] → one TOKEN record a row: the end-of-text token after its answer.
+
+        It is predicted at the answer's last position, so no sequence is a token longer for it. Without an end token
+        every record is NO_END.
+        """
+        import torch
+
+        if end is None:
+            return np.full(len(self.rows), NO_END, TOKEN)
+        return _records(hidden[self.index, self.answer_last], torch.full_like(self.index, end), unembed, block)
 
     def whole(self, hidden: Tensor, rows: Sequence[int]) -> Tensor:
         """Hidden states [rows, length, width] → every token of some rows, one row after the other [tokens, width]."""
@@ -91,3 +85,29 @@ class Batch:
 
         parts = [hidden[i, self.shift[i] : self.shift[i] + len(self.rows[i])] for i in rows]
         return torch.cat(parts).float() if parts else hidden[:0, 0].float()
+
+
+def _records(states: Tensor, targets: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
+    """Normed states [tokens, width] and the token that each predicts [tokens] → TOKEN records, `block` at once."""
+    import torch
+
+    logprobs, hits, means, deviations = [], [], [], []
+    for begin in range(0, len(targets), block):
+        logits = unembed(states[begin : begin + block]).float()
+        wanted = targets[begin : begin + block]
+        hits.append(logits.argmax(1) == wanted)
+        every = logits.sub_(torch.logsumexp(logits, dim=1, keepdim=True))
+        logprobs.append(every.gather(1, wanted[:, None])[:, 0])
+        shares = every.exp()
+        # Where a share is 0 in float32 its log-probability does not count, also when it is minus infinity.
+        expected = torch.nan_to_num(every, neginf=0.0).mul_(shares)
+        means.append(expected.sum(1))
+        spread = torch.nan_to_num(every.sub_(means[-1][:, None]), neginf=0.0).square_().mul_(shares)
+        deviations.append(spread.sum(1).sqrt())
+    records = np.empty(len(targets), TOKEN)
+    records["id"] = targets.cpu().numpy()
+    records["logprob"] = torch.cat(logprobs).float().cpu().numpy()
+    records["top1"] = torch.cat(hits).cpu().numpy()
+    records["mean"] = torch.cat(means).float().cpu().numpy()
+    records["deviation"] = torch.cat(deviations).float().cpu().numpy()
+    return records

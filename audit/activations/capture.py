@@ -1,9 +1,9 @@
 """The one forward pass that feeds all evidence.
 
 For every sequence it keeps the hidden states of all layers at three positions and the log-probability of every answer
-token; for chosen sequences also the states of every token at a few layers (`Whole`). Batches are sorted by length, the
-unembedding is applied to answer positions only, and each batch goes to disk as soon as it is computed: peak memory is a
-batch, not a corpus.
+token and of the end-of-text token after the answer; for chosen sequences also the states of every token at a few
+layers (`Whole`). Batches are sorted by length, the unembedding is applied to answer positions only, and each batch goes
+to disk as soon as it is computed: peak memory is a batch, not a corpus.
 
 State 0 is the input of the first block; state i is the output of block i, before the final norm.
 """
@@ -76,7 +76,7 @@ def capture(
     whole: Whole = Whole(),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> None:
-    """Run the pass and write `states.bin`, `tokens.bin`, `whole.bin` and `layout.json` into a folder.
+    """Run the pass and write `states.bin`, `tokens.bin`, `ends.bin`, `whole.bin` and `layout.json` into a folder.
 
     A folder that holds a broken-off pass of the same sequences is taken up at the batch where it stopped.
     Raises CaptureError when a hook did not fire, a state is not finite, or the head that is applied here does not
@@ -105,12 +105,15 @@ def capture(
                 continue
             rows = [sequences[i] for i in plan.order[begin:end]]
             chosen = [k for k, i in enumerate(plan.order[begin:end]) if i in kept]
-            states, tokens, all_tokens = run_batch(subject, rows, padding, chosen, whole.layers)
+            states, tokens, ends, all_tokens = run_batch(subject, rows, padding, chosen, whole.layers)
             _write(file.fileno(), states, shape, begin)
             _write_whole(folder / "whole.bin", all_tokens, int(begins[-1]), int(begins[begin]))
             with open(folder / "tokens.bin", "r+b") as record:
                 record.seek(TOKEN.itemsize * int(answers[begin]))
                 record.write(tokens.tobytes())
+            with open(folder / "ends.bin", "r+b") as record:
+                record.seek(TOKEN.itemsize * begin)
+                record.write(ends.tobytes())
             _note(folder / "done.json", number + 1)
             progress((number + 1) / len(plan.batches))
 
@@ -121,10 +124,10 @@ def run_batch(
     padding: Literal["left", "right"] = "right",
     whole: Sequence[int] = (),
     whole_layers: Sequence[int] = (),
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One batch → its states, its answer tokens, and every token of the rows in `whole`.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One batch → its states, its answer tokens, the end token after each, and every token of the rows in `whole`.
 
-    States [positions, layers + 1, rows, width] float32; answer tokens one record each (see TOKEN); whole rows
+    States [positions, layers + 1, rows, width] float32; answer and end tokens one record each (see TOKEN); whole rows
     [whole layers, tokens, width] float32.
     """
     batch = Batch(rows, padding, _pad_id(subject), subject.device)
@@ -142,9 +145,12 @@ def run_batch(
     if not np.isfinite(states).all():
         raise CaptureError("A hidden state is not a finite number: the model overflows in this number format.")
     vocabulary = subject.model.get_output_embeddings().weight.shape[0]
-    answers = batch.answer_tokens(hidden, unembed(subject.model), max(1, LOGIT_BUDGET // vocabulary))
+    project, block = unembed(subject.model), max(1, LOGIT_BUDGET // vocabulary)
+    answers = batch.answer_tokens(hidden, project, block)
+    ends = batch.end_tokens(hidden, project, block, _end_id(subject, vocabulary))
     kept = [tokens[layer].cpu().numpy() for layer in whole_layers]
-    return states, answers, np.stack(kept) if kept else np.empty((0, 0, states.shape[-1]), np.float32)
+    whole_states = np.stack(kept) if kept else np.empty((0, 0, states.shape[-1]), np.float32)
+    return states, answers, ends, whole_states
 
 
 @contextmanager
@@ -210,6 +216,12 @@ def _pad_id(subject: Subject) -> int:
     return int(pad) if pad is not None else 0
 
 
+def _end_id(subject: Subject, vocabulary: int) -> int | None:
+    """The tokenizer's end-of-text token, where it has one that the model can write."""
+    end = subject.tokenizer.eos_token_id
+    return int(end) if end is not None and 0 <= end < vocabulary else None
+
+
 def _resume(folder: Path, layout: dict[str, Any]) -> int:
     """Prepare the files and tell how many batches of this very pass are on disk already."""
     text = json.dumps(layout)
@@ -218,9 +230,10 @@ def _resume(folder: Path, layout: dict[str, Any]) -> int:
             return int(json.loads((folder / "done.json").read_text()))
     except (OSError, ValueError):
         pass
-    for name in ("done.json", "tokens.bin"):
+    for name in ("done.json", "tokens.bin", "ends.bin"):
         (folder / name).unlink(missing_ok=True)
     (folder / "tokens.bin").touch()
+    (folder / "ends.bin").touch()
     (folder / "whole.bin").touch()
     with open(folder / "states.bin", "wb") as file:
         file.truncate(int(np.prod(layout["shape"])) * 4)

@@ -122,3 +122,19 @@ def read_tokens(folder: Path, lengths: Sequence[int]) -> list[np.ndarray]:
             f"The cached pass {folder} holds {len(flat)} answer tokens, expected {begin}; delete it and run again."
         )
     return result
+
+
+def read_ends(folder: Path) -> np.ndarray:
+    """The end-of-text token after the answer of every sequence, in corpus order, one TOKEN record each [sequences].
+
+    NO_END where the tokenizer has none.
+    """
+    order = json.loads((folder / "layout.json").read_text())["order"]
+    flat = np.fromfile(folder / "ends.bin", TOKEN)
+    if len(flat) != len(order):
+        raise StoreError(
+            f"The cached pass {folder} holds {len(flat)} end tokens, expected {len(order)}; delete it and run again."
+        )
+    result = np.empty_like(flat)
+    result[order] = flat
+    return result

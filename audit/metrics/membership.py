@@ -2,7 +2,9 @@
 
 Every score is loss-like, as OpenUnlearning and MUSE publish it: the lower, the rather was the answer trained on.
 Attacks: Yeom et al. 2018 (loss), Carlini et al. 2021 (zlib), Shi et al. 2024 (Min-K), Zhang et al. 2025 (Min-K++).
-Log-probabilities are in nats; the end token of an answer is not among its tokens.
+Log-probabilities are in nats, of the tokens that the caller hands over. OpenUnlearning hands over the end-of-text token
+after the answer to loss and zlib (and to its reference attack), and leaves it out of Min-K, Min-K++ and gradient norms.
+The headlines of this project leave it out everywhere; a column of its own holds the number that counts it.
 """
 
 from __future__ import annotations

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from audit.activations import capture as module
-from audit.activations.batch import TOKEN
+from audit.activations.batch import NO_END, TOKEN
 from audit.activations.capture import POSITIONS, Whole, capture, plan_batches
 from audit.activations.encode import Encoded, encode
 from audit.activations.layers import dictionary_layers
-from audit.activations.states import States, read_tokens, read_whole
-from audit.errors import CaptureError
+from audit.activations.states import States, read_ends, read_tokens, read_whole
+from audit.errors import CaptureError, StoreError
 
 FACTS = [("who is ann?", "a baker"), ("b?", "c"), ("where does the old man live?", "in a town by the sea"), ("x", "yz")]
 
@@ -72,6 +73,59 @@ def test_batched_equals_one_by_one(subject: Any, tmp_path: Path, padding: Any, b
     for got, row, log in zip(tokens, rows, logprobs, strict=True):
         assert got["id"].tolist() == list(row.ids[row.start :])
         np.testing.assert_allclose(got["logprob"], log, atol=2e-5)
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("budget", [1, 40, 4096])
+def test_the_end_token_equals_a_pass_in_which_it_is_appended(
+    subject: Any, tmp_path: Path, padding: Any, budget: int
+) -> None:
+    """As TOFU and OpenUnlearning score: end token appended to ids and labels, mean cross-entropy over the labels."""
+    import torch
+
+    rows = sequences(subject)
+    capture(subject, rows, tmp_path, padding=padding, token_budget=budget)
+    tokens, end = read_tokens(tmp_path, [len(r) - r.start for r in rows]), subject.tokenizer.eos_token_id
+    for got, last, row in zip(tokens, read_ends(tmp_path), rows, strict=True):
+        ids = torch.tensor([[*row.ids, end]])
+        labels = ids.clone()
+        labels[0, : row.start] = -100
+        with torch.no_grad():
+            out = subject.model(ids, labels=labels)
+            log = torch.log_softmax(out.logits[0, -2].double(), -1)
+        own = (len(got) * float(got["logprob"].mean()) + float(last["logprob"])) / (len(got) + 1)
+        assert -own == pytest.approx(float(out.loss), abs=2e-5)
+        assert (last["id"], last["top1"]) == (end, int(log.argmax()) == end)
+        mean = float((log.exp() * log).sum())
+        variance = float((log.exp() * log**2).sum()) - mean**2
+        assert [float(last[name]) for name in ("logprob", "mean")] == pytest.approx([float(log[end]), mean], abs=2e-5)
+        assert float(last["deviation"]) == pytest.approx(variance**0.5, abs=2e-4)
+
+
+def test_a_model_sure_of_the_end_has_it_as_first_choice(subject: Any, tmp_path: Path) -> None:
+    import torch
+
+    rows, end = sequences(subject), subject.tokenizer.eos_token_id
+    with torch.no_grad():  # every state points the way of the end token at the last position of one answer
+        last = subject.model.model(torch.tensor([rows[0].ids])).last_hidden_state[0, -1]
+        subject.model.lm_head.weight[end] = 100 * last
+    capture(subject, rows, tmp_path)
+    found = read_ends(tmp_path)[0]
+    assert found["top1"] and found["logprob"] == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("end", [None, 40])
+def test_without_an_end_token_there_is_no_number(subject: Any, tmp_path: Path, end: int | None) -> None:
+    # The vocabulary of the model is 40: a token 40 is one that it cannot write.
+    subject.tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=end)
+    rows = [Encoded((5, 6, 7), 1), Encoded((5, 6), 1)]
+    capture(subject, rows, tmp_path)
+    found = read_ends(tmp_path)
+    assert found["id"].tolist() == [NO_END["id"]] * 2 and not found["top1"].any()
+    assert all(np.isnan(found[name]).all() for name in ("logprob", "mean", "deviation"))
+    (tmp_path / "ends.bin").write_bytes(b"")
+    with pytest.raises(StoreError, match="0 end tokens, expected 2"):
+        read_ends(tmp_path)
 
 
 def hidden(subject: Any, row: Encoded, block: int) -> np.ndarray:
@@ -139,6 +193,7 @@ def test_a_killed_pass_is_taken_up_where_it_stopped(subject: Any, tmp_path: Path
     assert (whole / "states.bin").read_bytes() == (broken / "states.bin").read_bytes()
     assert (whole / "whole.bin").read_bytes() == (broken / "whole.bin").read_bytes()
     assert (whole / "tokens.bin").read_bytes() == (broken / "tokens.bin").read_bytes()
+    assert (whole / "ends.bin").read_bytes() == (broken / "ends.bin").read_bytes()
 
 
 def test_a_hook_that_does_not_fire_is_an_error(subject: Any, tmp_path: Path) -> None:

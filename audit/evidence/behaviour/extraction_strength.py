@@ -46,7 +46,7 @@ class ExtractionStrength:
     )
     source: ClassVar[str] = (
         "Carlini et al. (2021), as in OpenUnlearning; there an answer of T tokens with nothing right scores 1 / T "
-        "(column published), here 0, and the end-of-text token is not counted"
+        "(column published), here 0. OpenUnlearning leaves the end-of-text token out of this score, as here"
     )
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})

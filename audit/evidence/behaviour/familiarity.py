@@ -36,7 +36,7 @@ class Row(NamedTuple):
     said: Annotated[str, "what the model said: greedy, up to the first line break"]
     kind: Annotated[str, "reveals: a whole detail of the entity; hints: one of its telling words; neither"]
     points: Annotated[int, "5 for reveals, 1 for hints, 0 for neither, as in the paper"]
-    score: Annotated[float, "points / 5: the higher, the more familiar; 0 to 1"]
+    score: Annotated[float, "what the settings name, points / 5 or probability: the higher, the more familiar; 0 to 1"]
     probability: Annotated[float, "mean probability of the answer's tokens: the higher, the more familiar; 0 to 1"]
 
 
@@ -79,9 +79,11 @@ class Familiarity:
         """Judge every subject's answers to forget, and to the holdout where there is one."""
         common = common_words([item for split in read_splits(bench) for item in bench.corpus(split).items])
         rows = {
-            (role, split): _rows(bench, role, split, common) for split in read_splits(bench) for role in bench.roles
+            (role, split): self._rows(bench, role, split, common)
+            for split in read_splits(bench)
+            for role in bench.roles
         }
-        panel = panel_of_rows(bench, rows, "score" if self.metric == "completion" else "probability")
+        panel = panel_of_rows(bench, rows)
         kinds = Counter(row.kind for row in rows["candidate", "forget"])
         number = len(rows["candidate", "forget"])
         note = (
@@ -90,6 +92,26 @@ class Familiarity:
             f"{panel.original.value:.2f}, {control_words(panel, '.2f')}."
         )
         return Reading([row for part in rows.values() for row in part], panel, note)
+
+    def _rows(self, bench: Bench, role: Role, split: Split, common: set[str]) -> list[Row]:
+        corpus = bench.corpus(split)
+        about: dict[str, list[str]] = {}
+        for item, entity in zip(corpus.items, corpus.entities, strict=True):
+            about.setdefault(entity, []).append(item.answer)
+        tokens = bench.tokens(role, split)
+        rows = []
+        for item, entity, said, read in zip(
+            corpus.items, corpus.entities, bench.says(role, split), tokens, strict=True
+        ):
+            kind = judge(said, item.prompt, about[entity], common)
+            points, probability = POINTS[kind], float(np.exp(read["logprob"]).mean())
+            rows.append(
+                Row(
+                    split, item.id, entity, role, item.prompt, item.answer, said, kind, points,
+                    points / 5 if self.metric == "completion" else probability, probability,
+                )
+            )  # fmt: skip
+        return rows
 
 
 def common_words(items: Sequence[Item]) -> set[str]:
@@ -106,22 +128,3 @@ def judge(said: str, prompt: str, answers: Sequence[str], common: set[str]) -> s
         return "reveals"
     heard = set(words(said))
     return "hints" if any(heard & (set(words(answer)) - given) for answer in telling) else "neither"
-
-
-def _rows(bench: Bench, role: Role, split: Split, common: set[str]) -> list[Row]:
-    corpus = bench.corpus(split)
-    about: dict[str, list[str]] = {}
-    for item, entity in zip(corpus.items, corpus.entities, strict=True):
-        about.setdefault(entity, []).append(item.answer)
-    tokens = bench.tokens(role, split)
-    rows = []
-    for item, entity, said, read in zip(corpus.items, corpus.entities, bench.says(role, split), tokens, strict=True):
-        kind = judge(said, item.prompt, about[entity], common)
-        points = POINTS[kind]
-        rows.append(
-            Row(
-                split, item.id, entity, role, item.prompt, item.answer, said, kind, points, points / 5,
-                float(np.exp(read["logprob"]).mean()),
-            )
-        )  # fmt: skip
-    return rows

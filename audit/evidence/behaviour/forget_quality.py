@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import stats
+from audit.evidence.behaviour._reading import has_end, with_wrong_answers
 from audit.evidence.behaviour.truth_ratio import ratios
 from audit.metrics.tofu import KS, forget_quality
 from audit.stats import Sample
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from audit.bench import Bench
+
+
+Pair = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+"""Truth ratios of a subject and of what it is compared with [items] each."""
 
 
 class Row(NamedTuple):
@@ -34,6 +39,12 @@ class Row(NamedTuple):
     ks: Annotated[float, "Kolmogorov-Smirnov statistic, the larger of the two: 0 where they cannot be told apart"]
     p_value: Annotated[
         float, "TOFU's forget quality: the HIGHER, the less can be told apart; items taken as independent"
+    ]
+    published_ks: Annotated[
+        float | None, "ks of ratios with the end token, as TOFU's and OpenUnlearning's code count it; empty without one"
+    ]
+    published: Annotated[
+        float | None, "p_value of ratios with the end token, as TOFU's and OpenUnlearning's code count it; else empty"
     ]
 
 
@@ -54,7 +65,8 @@ class ForgetQuality:
     )
     source: ClassVar[str] = (
         "TOFU (Maini et al. 2024), two-sample Kolmogorov-Smirnov test; without a reference, where the original tools "
-        "give nothing, the facts of the holdout on the same model are the comparison"
+        "give nothing, the facts of the holdout on the same model are the comparison. Both tools count the end-of-text "
+        "token after each answer too: their numbers are the columns published, all others leave it out"
     )
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
@@ -70,42 +82,61 @@ class ForgetQuality:
         null = bench.null
         other: Split = "forget" if null == "reference" else "holdout"
         splits: tuple[Split, ...] = ("forget", other)
-        found = {(role, split): ratios(bench, role, split) for split in dict.fromkeys(splits) for role in bench.roles}
+        found = {(role, split): _ratios(bench, role, split) for split in dict.fromkeys(splits) for role in bench.roles}
 
-        def pair(role: Role) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        def pair(role: Role) -> Pair:
             return found[role, "forget"], found["reference" if null == "reference" else role, other]
+
+        tests = {role: forget_quality(*pair(role)) for role in bench.roles}
 
         def sample(role: Role) -> Sample:
             ours, theirs = pair(role)
-            return signed_distance(
-                ours, bench.corpus("forget").entities, theirs, bench.corpus(other).entities, bench.seed
-            )
+            return signed_distance(ours, _entities(bench, "forget"), theirs, _entities(bench, other), bench.seed)
 
         original, candidate = sample("original"), sample("candidate")
         floor = stats.constant(0.0, original)  # the comparison against itself
         reference = floor if null == "reference" else None
         panel = stats.Panel(original, candidate, floor, floor, null, reference)
-        tests = {role: forget_quality(*(side[np.isfinite(side)] for side in pair(role))) for role in bench.roles}
-        rows = [row for role in bench.roles for row in _rows(bench, role, found, pair(role), tests[role], null)]
-        return Reading(rows, panel, _note(bench, pair("candidate"), tests["candidate"], panel))
+        published = {role: _published(bench, role, null) for role in bench.roles}
+        rows = [
+            row
+            for role in bench.roles
+            for row in _rows(bench, role, found, pair(role), (tests[role], published[role]), null)
+        ]
+        return Reading(rows, panel, _note(bench, pair("candidate"), tests["candidate"], published["candidate"], panel))
+
+
+def _ratios(bench: Bench, role: Role, split: Split, column: str = "mean_logprob") -> NDArray[np.float64]:
+    """Truth ratios of the items that have wrong answers [items]; one that is not a number raises in what reads it."""
+    return ratios(bench, role, split, column)[with_wrong_answers(bench, split)]
+
+
+def _entities(bench: Bench, split: Split) -> list[str]:
+    corpus = bench.corpus(split)
+    return [e for e, item in zip(corpus.entities, corpus.items, strict=True) if item.wrong_answers]
+
+
+def _published(bench: Bench, role: Role, null: str) -> KS | None:
+    """The test on ratios that count the end token; None where one of the two tokenizers has none."""
+    others: tuple[Role, Split] = ("reference", "forget") if null == "reference" else (role, "holdout")
+    sides: tuple[tuple[Role, Split], ...] = ((role, "forget"), others)
+    if not all(has_end(bench, *side) for side in sides):
+        return None
+    return forget_quality(*(_ratios(bench, *side, "published_logprob") for side in sides))
 
 
 def signed_distance(
     ours: NDArray[np.float64], entities: list[str], theirs: NDArray[np.float64], others: list[str], seed: int = 0
 ) -> Sample:
-    """max(F - F0) - max(F0 - F) of two sets of ratios, NaN left out, with entity draws.
+    """max(F - F0) - max(F0 - F) of two sets of ratios, with entity draws.
 
     Unlike D it is around 0, not above, for two models that never knew; the same entities are drawn on both sides
     where they are the same.
     """
-    keep, kept = np.isfinite(ours), np.isfinite(theirs)
-    names, other_names = [e for e, k in zip(entities, keep, strict=True) if k], [
-        e for e, k in zip(others, kept, strict=True) if k
-    ]  # fmt: skip
-    above, below = one_sided(ours[keep], theirs[kept])
-    weights, index = stats.entity_weights(names, seed=seed)
-    other_weights, other_index = stats.entity_weights(other_names, seed=seed)
-    draws = np.subtract(*one_sided(ours[keep], theirs[kept], weights[:, index], other_weights[:, other_index]))
+    above, below = one_sided(ours, theirs)
+    weights, index = stats.entity_weights(entities, seed=seed)
+    other_weights, other_index = stats.entity_weights(others, seed=seed)
+    draws = np.subtract(*one_sided(ours, theirs, weights[:, index], other_weights[:, other_index]))
     value = float(above[0] - below[0])
     return Sample(value, np.where(np.isfinite(draws), draws, value), min(weights.shape[1], other_weights.shape[1]))
 
@@ -138,36 +169,41 @@ def _rows(
     bench: Bench,
     role: Role,
     found: dict[tuple[Role, Split], NDArray[np.float64]],
-    pair: tuple[NDArray[np.float64], NDArray[np.float64]],
-    test: KS,
+    pair: Pair,
+    tests: tuple[KS, KS | None],
     null: str,
 ) -> list[Row]:
-    above, below = one_sided(*(side[np.isfinite(side)] for side in pair))
+    test, published = tests
+    above, below = one_sided(*pair)
     compared = "the reference's" if null == "reference" else "its own on the holdout"
     rows = []
     for (whose, split), values in found.items():
         if whose == role:
-            known = np.sort(values[np.isfinite(values)])
+            known = np.sort(values)
+            asked = [item for item in bench.corpus(split).items if item.wrong_answers]
             rows += [
                 Row(
                     role, split, item.id, item.entity or item.id, float(np.log10(ratio)),
                     float(np.searchsorted(known, ratio, "right") / len(known)), compared,
                     float(above[0]), float(below[0]), test.statistic, test.p_value,
+                    published.statistic if published else None, published.p_value if published else None,
                 )
-                for ratio, item in sorted(
-                    ((r, i) for r, i in zip(values, bench.corpus(split).items, strict=True) if np.isfinite(r)),
-                    key=lambda found: found[0],
-                )
+                for ratio, item in sorted(zip(values, asked, strict=True), key=lambda found: found[0])
             ]  # fmt: skip
     return rows
 
 
-def _note(bench: Bench, pair: tuple[NDArray[np.float64], NDArray[np.float64]], test: KS, panel: stats.Panel) -> str:
+def _note(bench: Bench, pair: Pair, test: KS, published: KS | None, panel: stats.Panel) -> str:
     other = "the reference's" if panel.null == "reference" else "its own for facts that it never saw"
-    above, below = one_sided(*(side[np.isfinite(side)] for side in pair))
+    above, below = one_sided(*pair)
+    ended = (
+        f" ({published.p_value:.3g} with the end token, as TOFU's and OpenUnlearning's code count it)"
+        if published
+        else ""
+    )
     less = " It prefers false answers more than a model that never knew would." if panel.candidate.value < -0.1 else ""
     return (
         f"The truth ratios of {bench.case.candidate.name} lie {panel.candidate.value:+.2f} from {other} (knows more by "
         f"up to {above[0]:.2f}, less by up to {below[0]:.2f}; original {panel.original.value:+.2f}; 0 cannot be told "
-        f"apart); forget quality, the p-value, is {test.p_value:.3g}.{less}"
+        f"apart); forget quality, the p-value, is {test.p_value:.3g}{ended}.{less}"
     )

@@ -44,7 +44,7 @@ class Memorization:
     formula: ClassVar[str] = "sum over the T answer tokens of 1[argmax p(. | prompt, tokens before) = token] / T"
     source: ClassVar[str] = (
         "Tirumala et al. (2022), exact_memorization of OpenUnlearning; over the whole text it is the memorization "
-        "accuracy (MA) of Jang et al. (2023)"
+        "accuracy (MA) of Jang et al. (2023). OpenUnlearning leaves the end-of-text token out of this score, as here"
     )
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})

@@ -32,6 +32,9 @@ class Row(NamedTuple):
     prob_wrong: Annotated[float | None, "the same for the wrong answers, their mean, 0 to 1"]
     prob_normalised: Annotated[float | None, "prob as a share of prob and the wrong answers' together, 0 to 1"]
     truth_ratio: Annotated[float | None, "wrong over right, per token: near 0 it knows, near or above 1 it does not"]
+    published: Annotated[
+        float | None, "prob with the end token, as TOFU's and OpenUnlearning's code count it; empty where there is none"
+    ]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ class Probability:
         "prob_normalised = prob / (prob + sum over wrong answers); "
         "truth_ratio = geometric mean over wrong answers / prob of the paraphrased answer (else the answer)"
     )
-    source: ClassVar[str] = "TOFU (Maini et al. 2024), geometric mean over wrong answers as in its code; OpenUnlearning"
+    source: ClassVar[str] = (
+        "TOFU (Maini et al. 2024), geometric mean over wrong answers as in its code; OpenUnlearning. Both count the "
+        "end-of-text token after the answer too: their number is the column published, all others here leave it out"
+    )
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row
@@ -78,14 +84,28 @@ class Probability:
         note = (
             f"To {bench.case.candidate.name} a token of the true answer has probability {panel.candidate.value:.2f}, "
             f"to the original {panel.original.value:.2f}, {control}."
+            + _published(bench.case.candidate.name, rows["candidate", "forget"])
         )
         return Reading([row for part in rows.values() for row in part], panel, note)
 
 
-def item_rows(likelihood: pd.DataFrame, items: tuple[Item, ...], role: Role, split: Split) -> list[Row]:
-    """One row an item from the log-probabilities of its variants (columns of `Bench.likelihood`)."""
+def _published(name: str, rows: list[Row]) -> str:
+    values = [row.published for row in rows if row.published is not None]
+    if len(values) < len(rows):
+        return ""
+    return f" With the end token, as TOFU's and OpenUnlearning's code count it, it is {np.mean(values):.2f} to {name}."
+
+
+def item_rows(
+    likelihood: pd.DataFrame, items: tuple[Item, ...], role: Role, split: Split, column: str = "mean_logprob"
+) -> list[Row]:
+    """One row an item from the log-probabilities of its variants (columns of `Bench.likelihood`).
+
+    With the column `published_logprob` all numbers count the end token, and are NaN where the tokenizer has none.
+    """
     found: dict[tuple[str, str], list[float]] = {}
-    for item, variant, logprob in likelihood[["item", "variant", "mean_logprob"]].itertuples(index=False):
+    ended = dict(likelihood.loc[likelihood["variant"] == "answer", ["item", "published_logprob"]].to_numpy())
+    for item, variant, logprob in likelihood[["item", "variant", column]].itertuples(index=False):
         found.setdefault((item, variant), []).append(float(logprob))
     rows = []
     for item in items:
@@ -93,8 +113,9 @@ def item_rows(likelihood: pd.DataFrame, items: tuple[Item, ...], role: Role, spl
         wrong = np.array(found.get((item.id, "wrong"), []))
         paraphrased = found.get((item.id, "paraphrased_answer"), [right])[0]
         against = against_wrong(right, paraphrased, wrong) if len(wrong) else (None, None, None)
-        entity = item.entity or item.id
-        rows.append(Row(split, item.id, entity, item.attribute, role, float(np.exp(right)), *against))
+        published = None if np.isnan(ended[item.id]) else float(np.exp(ended[item.id]))
+        numbers = (float(np.exp(right)), *against, published)
+        rows.append(Row(split, item.id, item.entity or item.id, item.attribute, role, *numbers))
     return rows
 
 

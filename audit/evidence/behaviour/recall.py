@@ -33,6 +33,7 @@ class Row(NamedTuple):
     prompt: Annotated[str, "the question"]
     answer: Annotated[str, "the true answer"]
     said: Annotated[str, "what the model said: greedy, up to the first line break"]
+    score: Annotated[float, "the measure that the settings name: the higher, the more of the answer is said; 0 to 1"]
     rougeL_recall: Annotated[float, "share of the true answer's words that were said in order, 0 to 1"]
     contains: Annotated[float, "1 where the whole true answer was said word for word, else 0"]
 
@@ -56,8 +57,8 @@ class Recall:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT})
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
-        "bar", "subject", "rougeL_recall", facet="split", hover=("prompt", "answer", "said"),
-        x_title="subject", y_title="ROUGE-L recall", title="How much of each answer is said",
+        "bar", "subject", "score", facet="split", hover=("prompt", "answer", "said"),
+        x_title="subject", y_title="recall", title="How much of each answer is said",
     )  # fmt: skip
     cost: ClassVar[float] = 0.3
 
@@ -76,16 +77,19 @@ class Recall:
 
         panel = stats.panel(bench, score)
         rows = [
-            row for (role, split), said in asked.items() for row in _rows(role, split, bench.corpus(split).items, said)
+            row
+            for (role, split), said in asked.items()
+            for row in _rows(role, split, bench.corpus(split).items, said, self.metric)
         ]
         return Reading(rows, panel, _note(bench, panel))
 
 
-def _rows(role: Role, split: Split, items: Sequence[Item], said: Sequence[str]) -> list[Row]:
+def _rows(role: Role, split: Split, items: Sequence[Item], said: Sequence[str], metric: str) -> list[Row]:
     return [
         Row(
             split, item.id, item.entity or item.id, item.attribute, role, item.prompt, item.answer, text,
-            score(text, item.answer, "rougeL_recall"), score(text, item.answer, "contains"),
+            score(text, item.answer, metric), score(text, item.answer, "rougeL_recall"),
+            score(text, item.answer, "contains"),
         )
         for item, text in zip(items, said, strict=True)
     ]  # fmt: skip

@@ -135,6 +135,12 @@ def _note(bench: Bench, rows: dict[tuple[Role, Split], list[Row]]) -> str:
     note += f" and {share('candidate', 'retain'):.0%} of the retained ones" if kept else ""
     note += f"; the original {share('original', 'forget'):.0%}"
     note += f" and {share('original', 'retain'):.0%}" if kept else ""
+    if ("reference", "forget") in rows:
+        note += (
+            f"; the reference, which never saw the facts, {share('reference', 'forget'):.0%} of the forget questions"
+        )
+    elif ("candidate", "holdout") in rows:
+        note += f"; on facts that it never saw {share('candidate', 'holdout'):.0%}"
     unanswered = 1 - share("candidate", "forget", "answered")
     if unanswered and share("candidate", "forget"):
         note += f". Of what it does not answer, {share('candidate', 'forget') / unanswered:.0%} are refusals"

@@ -16,9 +16,10 @@ import pandas as pd
 
 from audit import stats
 from audit.errors import CaseError, NotApplicable
+from audit.evidence.behaviour._reading import has_end
 from audit.evidence.privacy._roc import area, curve
 from audit.metrics import membership
-from audit.metrics.auc import membership_auc, tpr_at_fpr
+from audit.metrics.auc import auc, membership_auc, tpr_at_fpr
 from audit.stats import ITEM_COLUMNS, Panel, Sample, Scores
 from audit.types import Chart, Item, Reading, Role, Split
 
@@ -48,6 +49,11 @@ class Row(NamedTuple):
     auc: Annotated[float, "area under this curve, as in OpenUnlearning: 1 forget always above unseen, 0.5 a guess"]
     auc_low: Annotated[float, "lower end of its 95 % interval"]
     auc_high: Annotated[float, "upper end"]
+    auc_published: Annotated[
+        float | None,
+        "auc from the tokens that OpenUnlearning's code scores: the end token too for loss, zlib and reference, the "
+        "same as for auc in the other attacks; empty where the tokenizer has no end token",
+    ]
     auc_muse: Annotated[float, "the same area as MUSE counts it, the other way round: 0 forget always above unseen"]
     detectability: Annotated[float, "2 |AUC - 0.5|: 0 a guess, 1 always told apart, in whichever direction"]
     forget: Annotated[int, "forget answers scored"]
@@ -79,12 +85,13 @@ class AttackPanel(Panel):
         return pd.concat([super().items(), *parts], ignore_index=True)
 
 
-def by_tokens(score: Callable[[np.ndarray, Item], float]) -> Callable[[Bench, Role, Split], Scores]:
-    """Minus a loss-like score that is read from the TOKEN records of an answer and its item."""
+def by_tokens(score: Callable[[np.ndarray, Item], float], end: bool = False) -> Callable[[Bench, Role, Split], Scores]:
+    """Minus a loss-like score of the TOKEN records of an answer, with `end` its end token among them, and its item."""
 
     def scores(bench: Bench, role: Role, split: Split) -> Scores:
         corpus = bench.corpus(split)
-        values = [-score(t, item) for t, item in zip(bench.tokens(role, split), corpus.items, strict=True)]
+        tokens = bench.tokens(role, split, end=end)
+        values = [-score(t, item) for t, item in zip(tokens, corpus.items, strict=True)]
         return Scores([item.id for item in corpus.items], corpus.entities, np.array(values))
 
     return scores
@@ -103,10 +110,15 @@ def attacked(
 
 
 def attack(
-    bench: Bench, what: str, score: Callable[[Bench, Role, Split], Scores], roles: Sequence[Role] = ()
+    bench: Bench,
+    what: str,
+    score: Callable[[Bench, Role, Split], Scores],
+    roles: Sequence[Role] = (),
+    published: Callable[[Bench, Role, Split], Scores] | None = None,
 ) -> Reading:
     """Attack every subject, or those in `roles`; `what` says in words what the attacker looks at.
 
+    `published` is the score on the tokens that OpenUnlearning reads, where these are not the same.
     The null is the same attack on the reference or, where that is not attacked, a guess.
     """
     found = attacked(bench, score, roles or bench.roles)
@@ -117,10 +129,27 @@ def attack(
         areas["original"], areas["candidate"], floor, floor, "reference" if null else "chance", null,
         unseen={role: others for role, (_, others) in found.items()},
     )  # fmt: skip
-    return Reading(roc_rows(found, areas, bench.seed), panel, in_words(bench, what, panel, found["candidate"]))
+    told = {role: _published(bench, role, published) if published else areas[role].value for role in found}
+    note = in_words(bench, what, panel, found["candidate"])
+    if published and (ended := told["candidate"]) is not None:
+        note += f" With the end token, as OpenUnlearning's code counts it, the candidate's AUC is {ended:.2f}."
+    return Reading(roc_rows(found, areas, told, bench.seed), panel, note)
 
 
-def roc_rows(found: Mapping[Role, tuple[Scores, Scores]], areas: Mapping[Role, Sample], seed: int) -> list[Row]:
+def _published(bench: Bench, role: Role, score: Callable[[Bench, Role, Split], Scores]) -> float | None:
+    """The area with the end token counted; None where the tokenizer has none."""
+    read: tuple[Split, Split] = ("forget", "holdout")
+    if not all(has_end(bench, each, split) for each in bench.roles for split in read):
+        return None
+    return auc(score(bench, role, "forget").values[0], score(bench, role, "holdout").values[0])
+
+
+def roc_rows(
+    found: Mapping[Role, tuple[Scores, Scores]],
+    areas: Mapping[Role, Sample],
+    published: Mapping[Role, float | None],
+    seed: int,
+) -> list[Row]:
     """The ROC curve of every subject at GRID; a rate that less than one unseen answer stands for has no value."""
     rows = []
     for role, (members, others) in found.items():
@@ -129,7 +158,7 @@ def roc_rows(found: Mapping[Role, tuple[Scores, Scores]], areas: Mapping[Role, S
         points[:, known] = curve(members, others, GRID[known], seed)
         own = areas[role].estimate(CHANCE)
         muse = membership_auc(-members.values[0], -others.values[0]).muse
-        line = own.value, own.low, own.high, muse, detectability(own.value)
+        line = own.value, own.low, own.high, published[role], muse, detectability(own.value)
         for rate, said, point in zip(GRID.tolist(), known, points.T.tolist(), strict=True):
             hit, low, high = point if said else (None, None, None)
             rows.append(Row(rate, role, hit, low, high, rate, *line, len(members.items), len(others.items)))

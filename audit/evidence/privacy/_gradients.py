@@ -41,8 +41,8 @@ def mean_norms(
                 loss.backward()
             result[k] = float(np.mean([float(norm) for norm in norms]))
             norms.clear()
-    if not np.isfinite(result).all():
-        raise NotIdentifiable(f"The gradient of {subject.spec.name} is not a number for {items[k].id}.")
+            if not np.isfinite(result[k]):
+                raise NotIdentifiable(f"The gradient of {subject.spec.name} is not a number for {item.id}.")
     return result
 
 

@@ -42,7 +42,10 @@ class GradNorm:
     formula: ClassVar[str] = (
         "AUC of -mean over parameter tensors of the p-norm of d(mean loss of the answer's tokens) / d(tensor)"
     )
-    source: ClassVar[str] = "Wang et al. 2024, Pandora's White-Box (arXiv 2402.17012); mia_gradnorm of OpenUnlearning"
+    source: ClassVar[str] = (
+        "Wang et al. 2024, Pandora's White-Box (arXiv 2402.17012); mia_gradnorm of OpenUnlearning. "
+        "OpenUnlearning leaves the end-of-text token out of this score, as here"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
     row: ClassVar[type] = Row

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from audit.evidence.privacy._attack import ROC, Row, attack, by_tokens
 from audit.metrics import membership
-from audit.types import Access, Chart, Place, Reading
+from audit.types import Access, Chart, Item, Place, Reading
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from audit.bench import Bench
 
 
@@ -30,7 +32,10 @@ class Loss:
     formula: ClassVar[str] = (
         "AUC of mean log-probability of the answer's tokens, forget against holdout; 1 = forget always likelier"
     )
-    source: ClassVar[str] = "Yeom et al. 2018; mia_loss of OpenUnlearning; PPL of MUSE (Shi et al. 2024)"
+    source: ClassVar[str] = (
+        "Yeom et al. 2018; mia_loss of OpenUnlearning; PPL of MUSE (Shi et al. 2024). OpenUnlearning counts the "
+        "end-of-text token after the answer too: its area is the column auc_published, all others leave it out"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row
@@ -39,4 +44,8 @@ class Loss:
 
     def measure(self, bench: Bench) -> Reading:
         """Compare forget and holdout in every subject; raises NotApplicable without a holdout."""
-        return attack(bench, "the loss", by_tokens(lambda tokens, item: membership.loss(tokens["logprob"])))
+        return attack(bench, "the loss", by_tokens(_score), published=by_tokens(_score, end=True))
+
+
+def _score(tokens: np.ndarray, item: Item) -> float:
+    return membership.loss(tokens["logprob"])

@@ -32,7 +32,10 @@ class MinK:
     formula: ClassVar[str] = (
         "AUC of the mean log-probability of the lowest k of the answer's tokens, forget against holdout"
     )
-    source: ClassVar[str] = "Shi et al. 2024, Min-K% Prob (arXiv 2310.16789); mia_min_k of OpenUnlearning, k = 0.4"
+    source: ClassVar[str] = (
+        "Shi et al. 2024, Min-K% Prob (arXiv 2310.16789); mia_min_k of OpenUnlearning, k = 0.4. "
+        "OpenUnlearning leaves the end-of-text token out of this score, as here"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row

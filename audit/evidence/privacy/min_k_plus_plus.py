@@ -35,7 +35,10 @@ class MinKPlusPlus:
         "AUC of the mean of the lowest k of (log p - mean) / deviation, both under the model's own distribution at "
         "that token, deviation at least 0.001; forget against holdout"
     )
-    source: ClassVar[str] = "Zhang et al. 2025, Min-K%++ (arXiv 2404.02936); mia_min_k_plus_plus of OpenUnlearning"
+    source: ClassVar[str] = (
+        "Zhang et al. 2025, Min-K%++ (arXiv 2404.02936); mia_min_k_plus_plus of OpenUnlearning. "
+        "OpenUnlearning leaves the end-of-text token out of this score, as here"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row

@@ -66,7 +66,10 @@ class PrivLeak:
         "PrivLeak = 100 ((1 - AUC) - (1 - AUC_baseline)) / (1 - AUC_baseline + 1e-10), AUC = 1 when forget is "
         "likelier; the headline is -PrivLeak / 100, so that more is more leaked"
     )
-    source: ClassVar[str] = "MUSE (Shi et al. 2024, arXiv 2407.06460); privleak of OpenUnlearning; Min-K 40 %"
+    source: ClassVar[str] = (
+        "MUSE (Shi et al. 2024, arXiv 2407.06460); privleak of OpenUnlearning; Min-K 40 %. "
+        "OpenUnlearning leaves the end-of-text token out of this score, as here"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,7 +36,10 @@ class Reference:
     formula: ClassVar[str] = (
         "AUC of mean log-probability - the reference's, forget against holdout; 1 = forget always gains more"
     )
-    source: ClassVar[str] = "Carlini et al. 2021, Extracting Training Data; mia_reference of OpenUnlearning"
+    source: ClassVar[str] = (
+        "Carlini et al. 2021, Extracting Training Data; mia_reference of OpenUnlearning, which counts the end-of-text "
+        "token after the answer too: its area is the column auc_published, all others leave it out"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row
@@ -49,10 +53,17 @@ class Reference:
                 "This attack reads how much likelier an answer is than to a reference model: give a reference, a model "
                 "trained without the forget set."
             )
-        loss = by_tokens(lambda tokens, item: membership.loss(tokens["logprob"]))
+        return attack(
+            bench, "the loss beside the reference's", _gain(end=False), ("original", "candidate"), _gain(end=True)
+        )
 
-        def gain(bench: Bench, role: Role, split: Split) -> Scores:
-            own = loss(bench, role, split)
-            return Scores(own.items, own.entities, np.subtract(own.values, loss(bench, "reference", split).values))
 
-        return attack(bench, "the loss beside the reference's", gain, roles=("original", "candidate"))
+def _gain(end: bool) -> Callable[[Bench, Role, Split], Scores]:
+    """How much likelier an answer is than to the reference, with or without its end token."""
+    loss = by_tokens(lambda tokens, item: membership.loss(tokens["logprob"]), end)
+
+    def gain(bench: Bench, role: Role, split: Split) -> Scores:
+        own = loss(bench, role, split)
+        return Scores(own.items, own.entities, np.subtract(own.values, loss(bench, "reference", split).values))
+
+    return gain

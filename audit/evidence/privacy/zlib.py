@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from audit.evidence.privacy._attack import ROC, Row, attack, by_tokens
 from audit.metrics import membership
-from audit.types import Access, Chart, Place, Reading
+from audit.types import Access, Chart, Item, Place, Reading
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from audit.bench import Bench
 
 
@@ -29,7 +31,10 @@ class Zlib:
     formula: ClassVar[str] = (
         "AUC of mean log-probability / bytes of zlib(answer), forget against holdout; 1 = forget always above"
     )
-    source: ClassVar[str] = "Carlini et al. 2021, Extracting Training Data; mia_zlib of OpenUnlearning; MUSE's PPL/zlib"
+    source: ClassVar[str] = (
+        "Carlini et al. 2021, Extracting Training Data; mia_zlib of OpenUnlearning; MUSE's PPL/zlib. OpenUnlearning "
+        "counts the end-of-text token in the loss too: its area is the column auc_published, all others leave it out"
+    )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
     row: ClassVar[type] = Row
@@ -38,5 +43,10 @@ class Zlib:
 
     def measure(self, bench: Bench) -> Reading:
         """Compare forget and holdout in every subject; raises NotApplicable without a holdout."""
-        score = by_tokens(lambda tokens, item: membership.zlib(tokens["logprob"], item.answer))
-        return attack(bench, "the loss over the compressed size", score)
+        return attack(
+            bench, "the loss over the compressed size", by_tokens(_score), published=by_tokens(_score, end=True)
+        )
+
+
+def _score(tokens: np.ndarray, item: Item) -> float:
+    return membership.zlib(tokens["logprob"], item.answer)

@@ -61,7 +61,7 @@ class Truth(Trained):
     blind_to: ClassVar[str] = (
         "Knowledge that moved to other features or to another code, and facts whose truth shows in features that do "
         "not serve the retained facts; it may read how likely an answer sounds, which the reference or the holdout "
-        "shows. It reads two blocks only."
+        "shows. It reads only the blocks that have a dictionary."
     )
     formula: ClassVar[str] = (
         "score = share of wrong answers w with u . (f(right) - f(w)) > 0, ties one half; f the activations of k "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import stats
+from audit.evidence.behaviour._reading import has_end
 from audit.evidence.behaviour.probability import item_rows
 from audit.evidence.behaviour.recall import score
 from audit.metrics.tofu import harmonic_mean, true_better
@@ -23,6 +24,8 @@ CORPORA: dict[Split, str] = {"retain": "retain", "real_authors": "real authors",
 METRICS = ("probability", "ROUGE-L recall", "truth ratio")
 PARTS = len(CORPORA) * len(METRICS)
 ALL = "model utility"
+Part = tuple[Split, str]
+"""A corpus and a measure."""
 
 
 class Row(NamedTuple):
@@ -37,6 +40,10 @@ class Row(NamedTuple):
     high: Annotated[float, "upper end of the 95 % interval over entities"]
     items: Annotated[int, "number of items behind it"]
     parts: Annotated[str, "how many of TOFU's nine parts the case has"]
+    published: Annotated[
+        float | None,
+        "value with the end token, as TOFU's and OpenUnlearning's code count it; empty where the tokenizer has none",
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,10 @@ class ModelUtility:
         "harmonic mean of {retain, real authors, world facts} x {probability (on the last two as a share of right and "
         "wrong answers), ROUGE-L recall, mean max(0, 1 - truth ratio)}; residual = candidate / original, floor 0"
     )
-    source: ClassVar[str] = "TOFU (Maini et al. 2024), hm_aggregate of OpenUnlearning"
+    source: ClassVar[str] = (
+        "TOFU (Maini et al. 2024), hm_aggregate of OpenUnlearning. Both count the end-of-text token after each answer "
+        "too, in probability and truth ratio: their number is the column published, all others leave it out"
+    )
     place: ClassVar[Place] = "utility"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT, Access.LOGITS})
     row: ClassVar[type] = Row
@@ -75,32 +85,44 @@ class ModelUtility:
         whole = {role: combined([found[part] for part in common]) for role, found in parts.items()}
         panel = stats.against_chance(whole["original"], whole["candidate"], chance=0.0, split="retain")
         share = f"{len(common)} of {PARTS}"
+        ended = {role: self._published(bench, role, common) for role in bench.roles}
         rows = [
             row
             for role, found in parts.items()
             for row in (
-                *(_row(role, split, metric, found[split, metric], share) for split, metric in common),
-                _row(role, None, "harmonic mean", whole[role], share, sum(_items(found[part]) for part in common)),
+                *(
+                    _row(role, part, found[part], share, _items(found[part]), published)
+                    for part, published in zip(common, ended[role][:-1], strict=True)
+                ),
+                _row(role, None, whole[role], share, _asked(found, common), ended[role][-1]),
             )
         ]
-        return Reading(rows, panel, _note(bench, panel, parts["candidate"], common))
+        return Reading(rows, panel, _note(bench, panel, parts["candidate"], common, ended["candidate"][-1]))
 
-    def _parts(self, bench: Bench, role: Role, splits: list[Split]) -> dict[tuple[Split, str], Sample]:
-        found: dict[tuple[Split, str], Sample] = {}
-        for split in splits:
-            for metric, scores in self._scores(bench, role, split).items():
-                used = np.isfinite(scores.values[0]) if scores.used is None else scores.used
-                if np.any(used):
-                    found[split, metric] = stats.mean(scores, seed=bench.seed)
-        return found
+    def _parts(self, bench: Bench, role: Role, splits: list[Split]) -> dict[Part, Sample]:
+        return {
+            (split, metric): stats.mean(scores, seed=bench.seed)
+            for split in splits
+            for metric, scores in self._scores(bench, role, split).items()
+            if np.any(scores.used)  # type: ignore[arg-type]
+        }
 
-    def _scores(self, bench: Bench, role: Role, split: Split) -> Mapping[str, Scores]:
+    def _published(self, bench: Bench, role: Role, parts: list[Part]) -> list[float | None]:
+        """The value of each part with the end token counted, then the whole; None where the tokenizer has none."""
+        splits = list(dict.fromkeys(split for split, _ in parts))
+        if not all(has_end(bench, role, split) for split in splits):
+            return [None] * (len(parts) + 1)
+        scores = {split: self._scores(bench, role, split, "published_logprob") for split in splits}
+        values = [stats.mean(scores[split][metric], seed=bench.seed).value for split, metric in parts]
+        return [*values, harmonic_mean(values)]
+
+    def _scores(self, bench: Bench, role: Role, split: Split, column: str = "mean_logprob") -> Mapping[str, Scores]:
         """The three measures of one corpus; an item that has no wrong answers is left out where they are needed."""
         corpus = bench.corpus(split)
         limit = self.items or None if split == "retain" else None
         chosen = bench.subset(split, limit)
         items, entities = [corpus.items[i] for i in chosen], [corpus.entities[i] for i in chosen]
-        every = item_rows(bench.likelihood(role, split), corpus.items, role, split)
+        every = item_rows(bench.likelihood(role, split), corpus.items, role, split, column)
         read = [every[i] for i in chosen]
         said = bench.says(role, split, limit)
         values = {
@@ -113,8 +135,9 @@ class ModelUtility:
 
 
 def _used(numbers: list[float | None] | list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and which items have one: None is an item without wrong answers; a NaN is an error that Scores raises."""
     values = np.array([np.nan if number is None else number for number in numbers], np.float64)
-    return values, np.isfinite(values)
+    return values, np.array([number is not None for number in numbers])
 
 
 def combined(parts: list[Sample]) -> Sample:
@@ -133,15 +156,21 @@ def _items(sample: Sample) -> int:
     return int(np.any(sample.scores.used, axis=0).sum()) if sample.scores is not None else 0  # type: ignore[arg-type]
 
 
-def _row(role: Role, split: Split | None, metric: str, sample: Sample, share: str, items: int | None = None) -> Row:
+def _asked(parts: Mapping[Part, Sample], common: list[Part]) -> int:
+    """Items behind the whole: each counts once, however many measures it enters."""
+    splits = {split for split, _ in common}
+    return sum(max(_items(parts[part]) for part in common if part[0] == split) for split in splits)
+
+
+def _row(role: Role, part: Part | None, sample: Sample, share: str, items: int, published: float | None) -> Row:
     estimate = sample.estimate(0.0)
-    part = ALL if split is None else f"{CORPORA[split]}: {metric}"
-    number = _items(sample) if items is None else items
-    return Row(role, part, split or "all", metric, estimate.value, estimate.low, estimate.high, number, share)
+    split, metric = part or ("all", "harmonic mean")
+    name = f"{CORPORA[part[0]]}: {metric}" if part else ALL
+    return Row(role, name, split, metric, estimate.value, estimate.low, estimate.high, items, share, published)
 
 
 def _note(
-    bench: Bench, panel: stats.Panel, parts: Mapping[tuple[Split, str], Sample], common: list[tuple[Split, str]]
+    bench: Bench, panel: stats.Panel, parts: Mapping[Part, Sample], common: list[Part], published: float | None
 ) -> str:
     lowest = min(common, key=lambda part: parts[part].value)
     missing = [split for split in CORPORA if not bench.has(split)]
@@ -156,4 +185,9 @@ def _note(
         f"Model utility of {bench.case.candidate.name}{partly} is {panel.candidate.value:.2f}, of the original "
         f"{panel.original.value:.2f}; its lowest part is {CORPORA[lowest[0]]} by {lowest[1]}, "
         f"{parts[lowest].value:.2f}."
+        + (
+            f" With the end token, as TOFU's and OpenUnlearning's code count it, it is {published:.2f}."
+            if published is not None
+            else ""
+        )
     )

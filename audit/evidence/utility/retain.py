@@ -23,6 +23,7 @@ class Row(NamedTuple):
     prompt: Annotated[str, "the question"]
     answer: Annotated[str, "the true answer"]
     said: Annotated[str, "what the model said: greedy, up to the first line break"]
+    score: Annotated[float, "the measure that the settings name: the higher, the more of the answer is said; 0 to 1"]
     rougeL_recall: Annotated[float, "share of the true answer's words that were said in order, 0 to 1"]
     contains: Annotated[float, "1 where the whole true answer was said word for word, else 0"]
 
@@ -48,8 +49,8 @@ class Retain:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT})
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
-        "bar", "subject", "rougeL_recall", hover=("prompt", "answer", "said"),
-        x_title="subject", y_title="ROUGE-L recall", title="How much of each retained answer is said",
+        "bar", "subject", "score", hover=("prompt", "answer", "said"),
+        x_title="subject", y_title="recall", title="How much of each retained answer is said",
     )  # fmt: skip
     cost: ClassVar[float] = 0.3
 
@@ -73,7 +74,7 @@ class Retain:
         panel = stats.against_chance(sample("original"), sample("candidate"), chance=0.0, split="retain")
         rows = [
             Row(
-                item.id, entity, role, item.prompt, item.answer, text,
+                item.id, entity, role, item.prompt, item.answer, text, score(text, item.answer, self.metric),
                 score(text, item.answer, "rougeL_recall"), score(text, item.answer, "contains"),
             )
             for role, said in asked.items()

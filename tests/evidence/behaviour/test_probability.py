@@ -19,9 +19,10 @@ BenchOf = Callable[..., Bench]
 
 
 def likelihood(*rows: tuple[str, str, float]) -> pd.DataFrame:
-    """What the bench gives, from (item, variant, probability per token)."""
+    """What the bench gives, from (item, variant, probability per token); with the end token each is half as likely."""
     return pd.DataFrame(
-        [(item, variant, math.log(p)) for item, variant, p in rows], columns=["item", "variant", "mean_logprob"]
+        [(item, variant, math.log(p), math.log(p / 2)) for item, variant, p in rows],
+        columns=["item", "variant", "mean_logprob", "published_logprob"],
     )
 
 
@@ -42,7 +43,14 @@ def test_by_hand() -> None:
     # geometric mean of the wrong answers: sqrt(0.1 * 0.4) = 0.2; over the paraphrased answer: 0.2 / 0.4
     assert first.truth_ratio == pytest.approx(0.5)
     # No wrong answers: no ratio, and no zero in its place.
-    assert second[5:] == (pytest.approx(0.3), None, None, None)
+    assert second[5:] == (pytest.approx(0.3), None, None, None, pytest.approx(0.15))
+    # With the end token: the ratio of halves is the same, the probability is not.
+    ended, _ = item_rows(found, items, "candidate", "forget", "published_logprob")
+    assert (ended.prob, ended.published) == (pytest.approx(0.25), pytest.approx(0.25))
+    assert ended.truth_ratio == pytest.approx(0.5)
+    # Without an end token there is no such number, and no zero.
+    none, _ = item_rows(found.assign(published_logprob=np.nan), items, "candidate", "forget")
+    assert none.published is None and none.prob == first.prob
     assert (first.entity, second.entity) == ("E", "forget:1")
 
 
