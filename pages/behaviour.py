@@ -106,7 +106,7 @@ def answers_part(view: View) -> None:
     st.caption(said.MARKED)
 
 
-def draw_answers(view: View, facts: dict[str, str], heard: dict[str, str], place: int) -> None:
+def draw_answers(view: View, facts: dict[str, str], heard: dict[str, str | None], place: int) -> None:
     """One item: question, true answer, what each subject says."""
     with st.container(border=True, key=f"answers-{place}"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
