@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from audit.activations.generate import BATCH, generated, left_padded
+
 if TYPE_CHECKING:
     from audit.subjects.load import Subject
-
-BATCH = 64
 
 
 def continues(
@@ -21,32 +21,14 @@ def continues(
 
     Batched by budget and length, so that a short one does not wait for a long one.
     """
-    import torch
-
     order = sorted(range(len(prefixes)), key=lambda i: (budgets[i], len(prefixes[i])))
     found: list[list[int]] = [[] for _ in prefixes]
     ends = _ends(subject)
-    pad = subject.tokenizer.pad_token_id
-    pad = pad if pad is not None else (subject.tokenizer.eos_token_id or 0)
     for begin in range(0, len(order), BATCH):
         rows = order[begin : begin + BATCH]
-        length = max(len(prefixes[i]) for i in rows)
-        ids = [[pad] * (length - len(prefixes[i])) + list(prefixes[i]) for i in rows]
-        mask = [[0] * (length - len(prefixes[i])) + [1] * len(prefixes[i]) for i in rows]
-        with torch.inference_mode():
-            out = subject.model.generate(  # type: ignore[operator]
-                input_ids=torch.tensor(ids, device=subject.device),
-                attention_mask=torch.tensor(mask, device=subject.device),
-                max_new_tokens=max(budgets[i] for i in rows),
-                do_sample=False,
-                num_beams=1,
-                pad_token_id=pad,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                repetition_penalty=1.0,
-            )
-        for i, row in zip(rows, out[:, length:].tolist(), strict=True):
+        inputs = left_padded(subject, [prefixes[i] for i in rows])
+        found_here = generated(subject, inputs, max(budgets[i] for i in rows))
+        for i, row in zip(rows, found_here, strict=True):
             stop = next((k for k, token in enumerate(row) if token in ends), len(row))
             found[i] = row[: min(stop, budgets[i])]
         if progress:

@@ -79,9 +79,19 @@ def samples(
 def decode(
     subject: Subject, inputs: dict[str, Tensor], budget: int, pick: Callable[[Tensor, Tensor], Tensor] | None = None
 ) -> list[str]:
-    """What a subject says after left-padded `input_ids` or `inputs_embeds` with their mask: greedy unless `pick` picks.
+    """What a subject says after such inputs, cut at the first line break; see `generated`."""
+    rows = generated(subject, inputs, budget, pick)
+    texts = (subject.tokenizer.decode(row, skip_special_tokens=True) for row in rows)
+    return [text.strip().split("\n")[0].strip() for text in texts]
 
-    `pick` maps ids so far [rows, length] and scores [rows, vocabulary] to scores whose highest is taken.
+
+def generated(
+    subject: Subject, inputs: dict[str, Tensor], budget: int, pick: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> list[list[int]]:
+    """Tokens that follow left-padded `input_ids` or `inputs_embeds` with their mask: greedy unless `pick` picks.
+
+    At most `budget` each, padded after an end of text. `pick` maps ids so far [rows, length] and scores
+    [rows, vocabulary] to scores whose highest is taken.
     """
     import torch
 
@@ -99,8 +109,20 @@ def decode(
             logits_processor=[pick] if pick else None,
         )
     begin = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
-    texts = (subject.tokenizer.decode(row, skip_special_tokens=True) for row in out[:, begin:].tolist())
-    return [text.strip().split("\n")[0].strip() for text in texts]
+    found: list[list[int]] = out[:, begin:].tolist()
+    return found
+
+
+def left_padded(subject: Subject, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Token ids of some prompts as `input_ids` and `attention_mask` [rows, longest], filled up on the left."""
+    import torch
+
+    length, pad = max(len(row) for row in rows), pad_id(subject)
+    inputs = {
+        "input_ids": [[pad] * (length - len(row)) + list(row) for row in rows],
+        "attention_mask": [[0] * (length - len(row)) + [1] * len(row) for row in rows],
+    }
+    return {name: torch.tensor(values, device=subject.device) for name, values in inputs.items()}
 
 
 def pad_id(subject: Subject) -> int:
@@ -123,22 +145,13 @@ def _answers(
     progress: Callable[[float], None] | None,
 ) -> list[str]:
     """One answer for each row of ids, batched by length; sampled where there are draws [rows, budget]."""
-    import torch
-
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     answers = [""] * len(ids)
-    pad = pad_id(subject)
     for begin in range(0, len(order), BATCH):
         rows = order[begin : begin + BATCH]
-        length = max(len(ids[i]) for i in rows)
-        fill = [length - len(ids[i]) for i in rows]
-        inputs = {
-            "input_ids": [[pad] * n + list(ids[i]) for i, n in zip(rows, fill, strict=True)],
-            "attention_mask": [[0] * n + [1] * len(ids[i]) for i, n in zip(rows, fill, strict=True)],
-        }
-        tensors = {name: torch.tensor(values, device=subject.device) for name, values in inputs.items()}
-        pick = _Draw(drawn[0], drawn[1][rows], length) if drawn else None
-        for i, text in zip(rows, decode(subject, tensors, budget, pick), strict=True):
+        inputs = left_padded(subject, [ids[i] for i in rows])
+        pick = _Draw(drawn[0], drawn[1][rows], inputs["input_ids"].shape[1]) if drawn else None
+        for i, text in zip(rows, decode(subject, inputs, budget, pick), strict=True):
             answers[i] = text
         if progress:
             progress(min(1.0, (begin + BATCH) / len(order)))

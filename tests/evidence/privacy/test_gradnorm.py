@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from audit.bench import Bench
-from audit.errors import CaseError
+from audit.errors import CaseError, NotIdentifiable
 from audit.evidence.privacy._gradients import mean_norms
 from audit.evidence.privacy.gradnorm import GradNorm
 
@@ -47,6 +48,23 @@ def test_a_model_is_given_back_also_when_it_breaks(bench_of: BenchOf) -> None:
         with pytest.raises(InterruptedError):
             mean_norms(subject, bench.corpus("forget").items[:1], bench.case.template, 2.0, stop)
         assert not any(weight.requires_grad for weight in subject.model.parameters())
+
+
+def test_an_answer_whose_gradient_is_no_number_is_named(bench_of: BenchOf) -> None:
+    from audit.activations.encode import encode
+
+    bench = bench_of("last-block")
+    items = bench.corpus("forget").items[:3]
+    with bench.private_model("candidate") as subject:
+        second = list(encode(subject.tokenizer, items[1].prompt, items[1].answer, bench.case.template).ids)
+
+        def break_one(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            if kwargs["input_ids"][0].tolist() == second:
+                output.logits = output.logits * float("nan")
+
+        subject.model.register_forward_hook(break_one, with_kwargs=True)
+        with pytest.raises(NotIdentifiable, match=f"for {items[1].id}"):
+            mean_norms(subject, items, bench.case.template, 2.0, lambda share: None)
 
 
 def test_scores_a_part_spread_over_the_entities(bench_of: BenchOf) -> None:
