@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from audit.figures.texts import Line, said_html
@@ -84,6 +86,20 @@ def test_a_text_that_is_not_stored_is_not_an_empty_answer() -> None:
     assert said == {"original": None, "hides": None, "other": ""}
     page = said_html("right", [Line(name, text) for name, text in said.items()], {})
     assert page.count("not stored") == 2 and page.count("says nothing") == 1
+
+
+def test_what_is_not_stored_is_neither_lost_nor_listed(findings: Findings) -> None:
+    recall = findings["hides"]["behaviour.recall"]
+    own = (recall.table["subject"] == "candidate") & (recall.table["item"] == "forget:0")
+    silent = recall.table.assign(said=recall.table["said"].mask(own))
+    before = behaviour.spoken({"hides": {"behaviour.recall": recall}}).set_index("item")
+    after = behaviour.spoken({"hides": {"behaviour.recall": replace(recall, table=silent)}}).set_index("item")
+    assert before.loc["forget:0", "lost"] and not after.loc["forget:0", "lost"]
+    assert after["lost"].sum() == before["lost"].sum() - 1
+    nobody = recall.table.assign(said=recall.table["said"].mask(recall.table["item"] == "forget:0"))
+    assert "forget:0" not in set(
+        behaviour.spoken({"hides": {"behaviour.recall": replace(recall, table=nobody)}})["item"]
+    )
 
 
 def test_subjects_are_heard_in_one_order(findings: Findings) -> None:
