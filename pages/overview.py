@@ -136,9 +136,9 @@ def draw_card(view: View, item: str) -> None:
         left, right = st.columns(2)
         with left:
             st.caption("Asked")
-            st.text(facts.get("prompt", "not stored"))
+            st.text(facts.get("prompt") or "not stored")
             st.caption("Right answer")
-            st.text(facts.get("answer", "not stored"))
+            st.text(facts.get("answer") or "not stored")
         with right:
             for name, words in card["said"].items():
                 st.text(f"{name}: no answer is stored" if words is None else f"{name} says: {words or '(nothing)'}")

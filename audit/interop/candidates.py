@@ -20,12 +20,14 @@ def named(results: Sequence[Result]) -> dict[str, list[Result]]:
     found: dict[str, list[Result]] = {}
     taken: dict[str, str] = {}
     names: dict[tuple[str, Path], str] = {}
+    same: dict[str, set[Path]] = {}
+    for result, place in zip(results, places, strict=True):
+        same.setdefault(result.model, set()).add(place)
     for result, place in zip(results, places, strict=True):
         name = names.get((result.model, place), "")
         ids = {metric.id for metric in result.metrics}
         if not name or ids & {metric.id for other in found[name] for metric in other.metrics}:
-            same = {p for r, p in zip(results, places, strict=True) if r.model == result.model}
-            name = short(result.model, taken, _within(place, same, result.model))
+            name = short(result.model, taken, _within(place, same[result.model], result.model))
             taken[name.casefold()] = name
             names.setdefault((result.model, place), name)
         found.setdefault(name, []).append(result)

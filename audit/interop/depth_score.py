@@ -172,8 +172,8 @@ def _methods(document: Document) -> list[Result]:
     """One result for each model, with its whole line as one finding: 150 models of 25 numbers each."""
     full = {str(k): number(v) for k, v in (document.data.get("full_utility") or {}).items()}
     return [
-        Result(str(line.get("model")), TOOL, "methods", (document.path,), (_line(line, full),))
-        for line in document.data["models"]
+        Result(text(line.get("model")) or f"line {place}", TOOL, "methods", (document.path,), (_line(line, full),))
+        for place, line in enumerate(document.data["models"], start=1)
     ]
 
 

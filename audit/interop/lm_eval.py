@@ -18,7 +18,7 @@ from audit.interop.conversion import BROKEN
 from audit.interop.document import Document
 from audit.interop.names import named_by, plain
 from audit.interop.result import ImportedRow, Metric, Result, metric, only_in_file, row, sample_of
-from audit.interop.values import NAMED, by_index, number, text
+from audit.interop.values import NAMED, by_index, number, text, whole
 from audit.types import Estimate
 
 TOOL = "lm_eval"
@@ -140,7 +140,7 @@ def _of_folder(
             stated[task, label] = number(value)
             error = values.get(f"{name}_stderr,{filter}" if filter else f"{name}_stderr")
             count = (document.data.get("n-samples") or {}).get(task) or {}
-            errors[task, label] = number(error), int(number(count.get("effective")) or 0)
+            errors[task, label] = number(error), whole(count.get("effective")) or 0
             if isinstance(told.get(name), bool):
                 better[task, label] = told[name]
     return metrics_of(TOOL, samples, groups, stated, where, errors, better)

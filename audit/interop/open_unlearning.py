@@ -142,7 +142,10 @@ def reference_for(one: Evaluation, others: Sequence[Evaluation]) -> Evaluation |
 def _metrics(one: Evaluation, reference: Evaluation | None) -> list[Metric]:
     names = list(dict.fromkeys([*one.data, *one.summary]))
     made: list[Metric] = []
-    for name in {parts.canonical(name): name for name in reversed(names)}.values():  # the EVAL file's spelling first
+    spelled: dict[str, str] = {}
+    for name in names:  # the EVAL file's spelling stands before the SUMMARY's
+        spelled.setdefault(parts.canonical(name), name)
+    for name in spelled.values():
         id = f"{TOOL}.{parts.canonical(name)}"
         if one.block(name) is None and (name not in one.data or number(one.summary.get(name)) is not None):
             made.append(_from_summary(one, name, id, reference))

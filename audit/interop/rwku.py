@@ -90,7 +90,7 @@ def _by_type(data: Mapping[str, Any], level: str, scores: Mapping[int, float]) -
     found: dict[str, list[float]] = {}
     for index, entry in enumerate(data.get("results") or []):
         if level == "3" and index in scores and not math.isnan(scores[index]):
-            found.setdefault(str(entry.get("type")), []).append(scores[index])
+            found.setdefault(text(entry.get("type")) or "not named", []).append(scores[index])
     if len(found) < 2:
         return []
     return ["By probe: " + ", ".join(f"{kind} {sum(s) / len(s):.3f} (n = {len(s)})" for kind, s in found.items()) + "."]

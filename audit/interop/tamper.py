@@ -14,7 +14,7 @@ from audit.errors import ResultsError
 from audit.interop.document import Document
 from audit.interop.names import named_by
 from audit.interop.result import CurveRow, Metric, Result
-from audit.interop.values import number, what_is
+from audit.interop.values import number, what_is, whole
 
 TOOL = "tamper"
 CURVES = ("wmdp_bio_acc", "cloze_correct_prob", "mmlu_acc")
@@ -53,12 +53,12 @@ def _curve(name: str, points: Sequence[tuple[Document, dict[str, Any]]]) -> Resu
     files = tuple(dict.fromkeys(document.path for document, _ in points))
     by_step: dict[int, dict[str, Any]] = {}
     for place, (document, point) in enumerate(points):
-        step = number(point.get("step") if isinstance(point, dict) else None)
+        step = whole(point.get("step") if isinstance(point, dict) else None)
         if step is None:
             raise ResultsError(f"{document.path}, point {place}: no step.")
-        if int(step) in by_step:
-            raise ResultsError(f"{document.path}, point {place}: step {step:.0f} stands twice.")
-        by_step[int(step)] = point
+        if step in by_step:
+            raise ResultsError(f"{document.path}, point {place}: step {step} stands twice.")
+        by_step[step] = point
     metrics = [_metric(key, dict(sorted(by_step.items()))) for key in CURVES if any(key in p for p in by_step.values())]
     return Result(name, TOOL, "curve", files, tuple(metrics))
 

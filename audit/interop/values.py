@@ -35,6 +35,12 @@ def number(value: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def whole(value: Any) -> int | None:
+    """A count or a step, or None: what is larger than a table can hold is neither."""
+    found = number(value)
+    return int(found) if found is not None and abs(found) < 2**53 else None
+
+
 def text(value: Any) -> str | None:
     """A text as a file stores it; None where it stores none: null, NaN, a list or an object was not said by anyone."""
     if isinstance(value, str):

@@ -33,7 +33,7 @@ def spoken(findings: Findings) -> pd.DataFrame:
 
     Whether a subject says an item is told by RULE.
     """
-    heard = items.said(findings).drop_duplicates(["item", "subject"])
+    heard = items.said(findings).dropna(subset="said").drop_duplicates(["item", "subject"])
     table = items.texts(findings)
     table = table[table["item"].isin(set(heard["item"]))].reset_index(drop=True)
     if table.empty:
@@ -44,9 +44,10 @@ def spoken(findings: Findings) -> pd.DataFrame:
     scored = _scores(findings).reindex(index=table["item"], columns=asked)
     right = pd.DataFrame({name: _right(table["answer"], wide[name], scored[name]) for name in asked})
     candidates = right[names]
+    unsaid = (wide[names].notna().to_numpy() & ~candidates).any(axis=1)  # an answer that is not stored is not lost
     known = right.get(ORIGINAL, True)
     return table.assign(
-        lost=(known & ~candidates.all(axis=1)).to_numpy() if names else False,
+        lost=(known & unsaid).to_numpy() if names else False,
         unlike=(wide[names].nunique(axis=1) > 1).to_numpy() if names else False,
         still=candidates.any(axis=1).to_numpy() if names else False,
         all=True,
@@ -76,5 +77,6 @@ def select(table: pd.DataFrame, split: str, kind: str, search: str) -> pd.DataFr
 
 def heard(table: pd.DataFrame, item: str, shown: Sequence[str]) -> dict[str, str | None]:
     """What each subject says to one item, in their order: original, reference, candidates; None: not stored."""
-    own = table[table["item"] == item].drop_duplicates("subject").set_index("subject")["said"]
+    own = table[table["item"] == item]
+    own = own.iloc[own["said"].isna().argsort(kind="stable")].drop_duplicates("subject").set_index("subject")["said"]
     return {name: items.stored(own[name]) for name in (ORIGINAL, REFERENCE, *shown) if name in own.index}

@@ -83,6 +83,15 @@ def test_equal_ids_of_one_candidate_name_both_files(tmp_path: Path) -> None:
     assert str(one) in str(stop.value) and str(two) in str(stop.value)
 
 
+def test_one_dictionary_rated_twice_keeps_one_rating(tmp_path: Path) -> None:
+    data = {"eval_type_id": "unlearning", "eval_result_metrics": {"unlearning": {"unlearning_score": 0.5}},
+            "sae_lens_release_id": "r", "sae_lens_id": "i"}  # fmt: skip
+    one, two = (write(tmp_path / "in" / n / "x.json", data) for n in "ab")
+    run, _ = import_results([tmp_path / "in"], tmp_path / "run")
+    [reason] = reasons(run)
+    assert run.candidates == ["r i"] and str(one) in reason and str(two) in reason
+
+
 def sample(doc: int, acc: float) -> str:
     return json.dumps({"doc_id": doc, "target": 0, "resps": [], "filtered_resps": [], "filter": "none", "acc": acc})
 

@@ -9,7 +9,7 @@ import pytest
 
 from audit.errors import ResultsError
 from audit.interop.document import find, read
-from audit.interop.values import by_index, number
+from audit.interop.values import by_index, number, whole
 from tests.interop.conftest import write
 
 
@@ -22,6 +22,7 @@ def test_nan_and_infinity_are_no_numbers(tmp_path: Path) -> None:
     data = read(write(tmp_path / "x.json", "[NaN, Infinity, -Infinity, 1e999, null, 1, true]"), tmp_path).data
     assert [number(value) for value in data] == [None, None, None, None, None, 1.0, None]
     assert number("0.5") == 0.5 and number("(0.5, 0.1)") is None and number("nan") is None
+    assert whole("7") == 7 and whole(1e300) is None and whole(math.nan) is None
 
 
 def test_a_key_that_stands_twice_is_located(tmp_path: Path) -> None:

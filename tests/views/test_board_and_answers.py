@@ -99,6 +99,22 @@ def test_the_measured_score_says_who_says_it_and_words_only_where_there_is_none(
     assert not bare["still"].any() and bare["lost"].sum() == 19  # the original says 19 of 20
 
 
+def test_what_is_not_stored_is_neither_lost_nor_listed(findings: Findings) -> None:
+    recall = findings["hides"]["behaviour.recall"]
+    own = (recall.table["subject"] == "candidate") & (recall.table["item"] == "forget:0")
+    silent = recall.table.assign(said=recall.table["said"].mask(own))
+    before = behaviour.spoken({"hides": {"behaviour.recall": recall}}).set_index("item")
+    after = behaviour.spoken({"hides": {"behaviour.recall": dataclasses.replace(recall, table=silent)}}).set_index(
+        "item"
+    )
+    assert before.loc["forget:0", "lost"] and not after.loc["forget:0", "lost"]
+    assert after["lost"].sum() == before["lost"].sum() - 1
+    nobody = recall.table.assign(said=recall.table["said"].mask(recall.table["item"] == "forget:0"))
+    assert "forget:0" not in set(
+        behaviour.spoken({"hides": {"behaviour.recall": dataclasses.replace(recall, table=nobody)}})["item"]
+    )
+
+
 def test_subjects_are_heard_in_one_order(findings: Findings) -> None:
     said = behaviour.heard(items.said(findings), "forget:0", ["hides"])
     assert list(said) == ["original", "reference", "hides"]
