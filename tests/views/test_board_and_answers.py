@@ -56,7 +56,7 @@ def test_recognisable_by_being_less_likely_is_said_first(findings: Findings) -> 
     assert board.over_unlearned(findings, ids) == []
     far = dataclasses.replace(findings["hides"]["privacy.loss"], residual=Residual(-0.9, -1.1, -0.4))
     (only,) = board.over_unlearned({**findings, "hides": {**findings["hides"], "privacy.loss": far}}, ids)
-    assert only.sentence.startswith("hides is over-unlearned by 1 of 2 measures of privacy:")
+    assert only.sentence.startswith("hides: in 1 of 2 measures of privacy the forgotten answers look less familiar")
 
 
 def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findings: Findings) -> None:
