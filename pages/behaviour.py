@@ -117,6 +117,8 @@ def draw_answers(view: View, facts: dict[str, str], heard: dict[str, str | None]
 
 view = open_view(__file__, "Behaviour", "What each model says when it is asked, scored, and in its own words.")
 show.say([board.answer_of(row) for row in view.rows if row.name in view.shown], "behaviour")
+if over := board.over_unlearned(view.chosen, view.ids):
+    show.say(over, "over-unlearned")
 groups = board.ids_of(view.ids)
 asked = [id for ids in groups.values() for id in ids]
 if asked:

@@ -111,6 +111,22 @@ def answer_of(row: LadderRow) -> Answer:
     )
 
 
+def over_unlearned(findings: Findings, ids: Sequence[str]) -> list[Answer]:
+    """A sentence for each candidate to which forgotten answers look less familiar than if it had never known them."""
+    found = []
+    for name, each in findings.items():
+        known = [each[id].residual for id in ids if id.startswith("privacy.") and id in each]
+        measured = [residual for residual in known if residual is not None]
+        below = sum(residual.high < 0 for residual in measured)
+        if below:
+            sentence = (
+                f"{name}: in {below} of {len(measured)} measures of privacy the forgotten answers look less familiar than "
+                "to a model that never knew. It is over-unlearned, which can itself show what was to be forgotten."
+            )
+            found.append(Answer(name, "described", sentence, "There the whole 95\u202f% interval lies below 0\u202f%."))
+    return found
+
+
 def has_roc(table: pd.DataFrame) -> bool:
     """Whether a table holds a ROC curve."""
     return set(RATES) <= set(table.columns)

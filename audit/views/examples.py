@@ -223,8 +223,11 @@ def features(findings: Findings, item: str, id: str = "sae.features") -> pd.Data
             for line in json.loads(str(row.contexts)):
                 if line["item"] == item:
                     _add(rows, (int(row.layer), int(row.feature)), line, name)  # type: ignore[arg-type]
-    frame = pd.DataFrame(rows.values())
-    return frame.sort_values("original", ascending=False, ignore_index=True) if len(frame) else frame
+    if not rows:
+        return pd.DataFrame()
+    frame = pd.DataFrame(rows.values()).sort_values("original", ascending=False, ignore_index=True)
+    subjects = [name for name in (ORIGINAL, REFERENCE, *findings) if name in frame]
+    return frame[["block", "feature", "strongest at", *subjects]]
 
 
 def _add(rows: dict[tuple[int, int], dict[str, Any]], key: tuple[int, int], line: Mapping[str, Any], name: str) -> None:

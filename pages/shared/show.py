@@ -171,7 +171,7 @@ def frame(table: pd.DataFrame, key: str, help: Mapping[str, str], alt: str, **se
         else st.column_config.Column(column, help=help.get(column))
         for column in table.columns
     }
-    return st.dataframe(table, hide_index=True, column_config=shown, key=key, alt=alt, **settings)
+    return st.dataframe(table, hide_index=True, column_config=shown, key=key, alt=alt, placeholder="", **settings)
 
 
 def gaps(table: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from audit.figures.texts import Line, said_html
 from audit.policy import load_policy
-from audit.types import Finding
+from audit.types import Finding, Residual
 from audit.views import behaviour, board, items
 from audit.views.ladder import ladder
 from audit.views.tables import together
@@ -50,6 +50,14 @@ def test_answers_name_the_measure_that_finds_most(findings: Findings) -> None:
     assert said["hides"].state == "clear" and "finds nothing beyond the null" in said["hides"].sentence
     assert said["hides"].sentence.endswith("What it was to keep: kept.")
     assert [board.answer_of(row).state for row in ladder({"new": {}}, load_policy())] == ["none"]
+
+
+def test_recognisable_by_being_less_likely_is_said_first(findings: Findings) -> None:
+    ids = ["privacy.loss", "privacy.zlib", "behaviour.recall"]
+    assert board.over_unlearned(findings, ids) == []
+    far = dataclasses.replace(findings["hides"]["privacy.loss"], residual=Residual(-0.9, -1.1, -0.4))
+    (only,) = board.over_unlearned({**findings, "hides": {**findings["hides"], "privacy.loss": far}}, ids)
+    assert only.sentence.startswith("hides: in 1 of 2 measures of privacy the forgotten answers look less familiar")
 
 
 def test_a_curve_starts_at_the_lower_left_and_skips_rates_without_a_value(findings: Findings) -> None:

@@ -121,7 +121,7 @@ def test_answers_without_anything_say_so(findings: Findings) -> None:
 
 def test_features_of_an_item(findings: Findings) -> None:
     table = examples.features(findings, "forget:0")
-    assert {"original", "hides", "like-retrained", "untouched", "reference"} <= set(table.columns)
+    assert list(table.columns) == ["block", "feature", "strongest at", "original", "reference", *findings]
     assert len(table) == 12 and table["original"].is_monotonic_decreasing
     assert table.loc[0, "hides"] == 0.9 and table.loc[0, "strongest at"] == "of"
     assert examples.features(findings, "forget:1").empty
