@@ -120,8 +120,8 @@ def over_unlearned(findings: Findings, ids: Sequence[str]) -> list[Answer]:
         below = sum(residual.high < 0 for residual in measured)
         if below:
             sentence = (
-                f"{name}: in {below} of {len(measured)} measures of privacy the forgotten answers look less familiar than "
-                "to a model that never knew. It is over-unlearned, which can itself show what was to be forgotten."
+                f"{name}: in {below} of {len(measured)} measures of privacy the forgotten answers look less familiar "
+                "than to a model that never knew. It is over-unlearned, which can itself show what was to be forgotten."
             )
             found.append(Answer(name, "described", sentence, "There the whole 95\u202f% interval lies below 0\u202f%."))
     return found
