@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from audit.bench import Bench
+from audit.cache import Cache
 from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
 from audit.collect import collect
 from audit.errors import CaseError
@@ -195,16 +196,20 @@ ATTACKED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """A cache of its own: all that is kept in it was computed a second time, each pass once for all evidence."""
+    return Cache(tmp_path_factory.mktemp("elsewhere"))
+
+
 @EVERY
 def test_the_same_case_gives_the_same_answer(
-    id: str, findings: Callable[..., Finding], tmp_path: Path, bench_of: Any
+    id: str, findings: Callable[..., Finding], elsewhere: Cache, bench_of: Any
 ) -> None:
-    from audit.cache import Cache
-
     first = findings(id, "last-block")
     fresh = bench_of("last-block")
     if id not in RETOLD:
-        fresh.cache = Cache(tmp_path)
+        fresh.cache = elsewhere
     second = collect(id, make(id, QUICK.get(id)), fresh, {"key": "k"})
     pd.testing.assert_frame_equal(first.table, second.table)
     assert first.residual == second.residual
