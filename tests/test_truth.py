@@ -29,8 +29,6 @@ def audited(request: pytest.FixtureRequest, tiny_lab: Path) -> Run:
         text = case.read_text()
         begin, end = text.index("[subjects.reference]"), text.index("[[subjects.candidates]]")
         case.write_text(text[:begin] + text[end:])
-    with case.open("a") as file:  # one seed of the attack; `make calibrate` does all three
-        file.write('\n[evidence."attacks.relearn"]\nseeds = 1\n')
     consulted = [id for rule in load_policy().rules.values() for id in rule.evidence]
     return run_audit(read_plan(case), folder / "run", only=consulted, device="cpu").run
 
