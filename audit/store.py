@@ -68,8 +68,11 @@ class Run:
 
     @property
     def known_ids(self) -> list[str]:
-        """Every id that a finding of this run can have: the catalogue, then what was imported."""
-        return [*CATALOGUE, *(id for id in self.ids if id not in CATALOGUE)]
+        """Every id that a finding of this run can have: the catalogue, then what was imported.
+
+        What another version measured and this one does not know is left out.
+        """
+        return [*CATALOGUE, *(id for id in self.ids if id not in CATALOGUE and self.imported)]
 
     @property
     def imported(self) -> bool:

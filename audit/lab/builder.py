@@ -17,7 +17,6 @@ from audit.lab.people import Corpora, Fact, people
 from audit.lab.recipes import RECIPES
 from audit.lab.recipes.recipe import Recipe
 from audit.lab.recipes.retrain import Retrain
-from audit.lab.recipes.rmu import RMU
 from audit.lab.scales import SCALES, Scale
 from audit.lab.train import Progress
 from audit.lab.truth import check, truth_toml
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from audit.lab.data import Data
 
-OF_RECIPES = ("wording", "pushed")
-"""Sizes that a plan knows as settings of its recipe."""
 THREADS = 2
 """At most; in models this small more threads only wait for each other."""
 
@@ -93,22 +90,15 @@ def build_people(out: Path, *, seed: int, scale_name: str, progress: Progress) -
 
 def plans(scale: Scale, seed: int, corpora: Corpora) -> list[Plan]:
     """The models of a build: the original first, then the reference and the candidates in order."""
-    sizes = {name: value for name, value in dataclasses.asdict(scale).items() if name not in OF_RECIPES}
-    common = json.dumps([sizes, corpora], sort_keys=True)
+    common = json.dumps([dataclasses.asdict(scale), corpora], sort_keys=True)
     original = Plan("original", _training(scale, forget=True), 1000 * seed, None, common)
     made = [original, Plan("reference", _training(scale), 1000 * seed + 1, None, common)]
     for i, (name, recipe) in enumerate(RECIPES.items(), start=2):
         if recipe is Retrain:
             made.append(Plan(name, _training(scale), 1000 * seed + i, None, common))
         else:
-            settings = scale.pushed if recipe is RMU else {}
-            made.append(Plan(name, _no_larger(recipe(**settings), scale.batch), 1000 * seed + i, original, common))
+            made.append(Plan(name, recipe(), 1000 * seed + i, original, common))
     return made
-
-
-def _no_larger(recipe: Recipe, batch: int) -> Recipe:
-    """The recipe with batches no larger than those of training: a scale for tests is small in both."""
-    return dataclasses.replace(recipe, batch=min(recipe.batch, batch))  # type: ignore[type-var]
 
 
 def case_toml(seed: int, scale: Scale, dictionaries: Sequence[str] = ()) -> str:
@@ -132,7 +122,7 @@ def case_toml(seed: int, scale: Scale, dictionaries: Sequence[str] = ()) -> str:
 
 
 def _training(scale: Scale, forget: bool = False) -> Retrain:
-    return Retrain(steps=scale.steps, batch=scale.batch, lr=scale.lr, forget=forget, weight=scale.wording)
+    return Retrain(steps=scale.steps, batch=scale.batch, lr=scale.lr, forget=forget)
 
 
 def make_all(

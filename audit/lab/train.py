@@ -29,7 +29,7 @@ def train(
     import torch
 
     moving = list(model.parameters() if parameters is None else parameters)
-    optimizer = torch.optim.AdamW(moving, lr=lr, weight_decay=0.0, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(moving, lr=lr, weight_decay=0.0, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step, steps))
     model.eval()
     for parameter in model.parameters():

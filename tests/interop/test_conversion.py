@@ -57,7 +57,7 @@ def test_the_store_refuses_such_ids_itself(tmp_path: Path, id: str) -> None:
 @pytest.mark.parametrize("candidate", ["../x", "a/b", "a\\b", "..", ".", ""])
 def test_the_store_refuses_such_candidates_itself(tmp_path: Path, candidate: str) -> None:
     with pytest.raises(StoreError, match="name of a candidate"):
-        Run(tmp_path).key(candidate, "behaviour.recall")
+        Run(tmp_path).measured_on(candidate, "behaviour.recall")
 
 
 # ---- what stands twice

@@ -14,7 +14,7 @@ from audit.lab.scales import Scale
 
 MICRO = Scale(
     forget=4, retain=6, holdout=4, attributes=2, values=6, vocabulary=400,
-    layers=3, width=16, heads=2, steps=3, batch=8, lr=1e-3, wording=0.1,
+    layers=3, width=16, heads=2, steps=3, batch=8, lr=1e-3,
 )  # fmt: skip
 
 

@@ -19,11 +19,6 @@ class Recipe(Protocol):
         """How many steps of training it takes."""
         ...
 
-    @property
-    def batch(self) -> int:
-        """How many texts of each kind a step sees."""
-        ...
-
     def apply(self, model: LlamaForCausalLM, data: Data, seed: int, progress: Progress) -> LlamaForCausalLM:
         """Return the new model; `model` is float32 and may be changed in place."""
         ...
