@@ -64,7 +64,7 @@ def page(browser: Any, app: str) -> Iterator[Any]:
     """A page of 1440 × 1000 that fails the test on an error in the console or an exception on the page."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=app)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

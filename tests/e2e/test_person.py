@@ -43,7 +43,7 @@ def choose(page: Any, label: str, number: int) -> None:
     for _ in range(6):
         box.press("ArrowDown")
         try:
-            page.get_by_role("option").nth(number).click(timeout=4000)
+            page.get_by_role("option").nth(number).click(timeout=8000)
             return
         except Late:
             page.keyboard.press("Escape")
