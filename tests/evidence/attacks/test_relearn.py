@@ -43,7 +43,7 @@ def test_what_one_block_hides_comes_back(bench_of: BenchOf) -> None:
     conclusion = conclude(reading.panel)
     # The original is taken before the attack.
     assert conclusion.original.value > 0.95
-    assert conclusion.residual is not None and conclusion.residual.low > 0.1  # the policy's limit
+    assert conclusion.residual is not None and conclusion.residual.low > 0.3
     rows = pd.DataFrame(reading.rows).query("seed == 'all' and subject == 'candidate'").set_index("step")
     assert list(rows.index) == [0, 4, 12]
     assert rows["recovery"].max() > rows.loc[0, "recovery"] + 0.15
@@ -139,7 +139,7 @@ def test_without_reference_the_same_attack_on_the_holdout_is_the_null(bench_of: 
     found = set(map(tuple, rows[["subject", "split"]].drop_duplicates().to_numpy()))
     assert found == {(s, split) for s in ("original", "candidate") for split in ("forget", "holdout")}
     residual = conclude(reading.panel).residual
-    assert residual is not None and residual.low > 0.1  # the policy's limit
+    assert residual is not None and residual.low > 0.3
 
 
 def test_the_holdout_has_no_level_of_its_own(bench_of: BenchOf) -> None:
