@@ -153,25 +153,18 @@ class Bench:
         published_logprob (mean_logprob with that token counted, as TOFU's and OpenUnlearning's code trains and scores
         it); both NaN where the tokenizer has no such token.
         """
-        from audit.activations.states import read_ends, read_tokens
+        from audit.activations.states import read_scores
 
-        wanted = sequences_of(self.corpus(split))
-        folder = self._pass(role, split)
-        lengths = np.fromfile(folder / "lengths.bin", np.int64).tolist()
-        tokens = read_tokens(folder, lengths)
+        scores = read_scores(self._pass(role, split))
         frame = pd.DataFrame(
-            [(item.id, item.entity or item.id, variant, index) for item, variant, index, _, _ in wanted],
+            [
+                (item.id, item.entity or item.id, variant, index)
+                for item, variant, index, _, _ in sequences_of(self.corpus(split))
+            ],
             columns=["item", "entity", "variant", "index"],
         )
-        frame["tokens"] = lengths
-        frame["mean_logprob"] = [float(t["logprob"].mean()) for t in tokens]
-        frame["first_logprob"] = [float(t["logprob"][0]) for t in tokens]
-        frame["first_token"] = [int(t["id"][0]) for t in tokens]
-        frame["top1"] = [float(t["top1"].mean()) for t in tokens]
-        frame["end_logprob"] = read_ends(folder)["logprob"].astype(np.float64)
-        frame["published_logprob"] = (frame["tokens"] * frame["mean_logprob"] + frame["end_logprob"]) / (
-            frame["tokens"] + 1
-        )
+        for name, values in scores.items():
+            frame[name] = values
         return frame
 
     def tokens(self, role: Role, split: Split, variant: Variant = "answer", end: bool = False) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
@@ -110,7 +111,7 @@ class Corpus:
         """The entity of each item; an item without one is its own entity."""
         return [item.entity or item.id for item in self.items]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""
         rows = [[getattr(item, name) for name in item.__dataclass_fields__] for item in self.items]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from audit.activations.batch import TOKEN
 from audit.activations.capture import POSITIONS
 from audit.errors import StoreError
+
+MOST_KEPT = 64
+"""Passes of which the layout and the scores stay in memory: every evidence of a candidate asks for the same few."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,8 @@ class States:
         return np.stack([[self.at(layer, position) for layer in range(self.layers)] for position in POSITIONS])
 
     @property
-    def _layout(self) -> dict[str, list[int]]:
-        try:
-            return json.loads((self.folder / "layout.json").read_text())  # type: ignore[no-any-return]
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"The cached pass {self.folder} cannot be read ({error}); delete it and run again."
-            ) from error
+    def _layout(self) -> dict[str, Any]:
+        return _layout(self.folder)
 
     @property
     def _place(self) -> np.ndarray:
@@ -95,7 +95,7 @@ class WholeStates:
 
 def read_whole(folder: Path) -> WholeStates:
     """Every token that a pass kept."""
-    layout = json.loads((folder / "layout.json").read_text())
+    layout = _layout(folder)
     rows, ids = layout["whole"]["rows"], layout["whole"]["ids"]
     lengths = [len(line) for line in ids]
     return WholeStates(
@@ -108,9 +108,46 @@ def read_whole(folder: Path) -> WholeStates:
     )
 
 
+def _layout(folder: Path) -> dict[str, Any]:
+    try:
+        return _parsed(folder, (folder / "layout.json").stat().st_mtime_ns)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"The cached pass {folder} cannot be read ({error}); delete it and run again.") from error
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _parsed(folder: Path, stamp: int) -> dict[str, Any]:
+    return json.loads((folder / "layout.json").read_text())  # type: ignore[no-any-return]
+
+
+def read_scores(folder: Path) -> dict[str, np.ndarray]:
+    """Numbers of every sequence's answer, in corpus order [sequences]: see `Bench.likelihood`; nobody changes them."""
+    return _scores(folder, (folder / "layout.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _scores(folder: Path, stamp: int) -> dict[str, np.ndarray]:
+    lengths = np.fromfile(folder / "lengths.bin", np.int64)
+    tokens = read_tokens(folder, lengths.tolist())
+    ends = read_ends(folder)["logprob"].astype(np.float64)
+    mean = np.array([float(t["logprob"].mean()) for t in tokens])
+    scores = {
+        "tokens": lengths,
+        "mean_logprob": mean,
+        "first_logprob": np.array([float(t["logprob"][0]) for t in tokens]),
+        "first_token": np.array([int(t["id"][0]) for t in tokens], np.int64),
+        "top1": np.array([float(t["top1"].mean()) for t in tokens]),
+        "end_logprob": ends,
+        "published_logprob": (lengths * mean + ends) / (lengths + 1),
+    }
+    for values in scores.values():
+        values.flags.writeable = False
+    return scores
+
+
 def read_tokens(folder: Path, lengths: Sequence[int]) -> list[np.ndarray]:
     """The answer tokens of every sequence, in corpus order, as TOKEN records; `lengths` counts them."""
-    order = json.loads((folder / "layout.json").read_text())["order"]
+    order = _layout(folder)["order"]
     flat = np.fromfile(folder / "tokens.bin", TOKEN)
     result: list[np.ndarray] = [flat[:0]] * len(order)
     begin = 0
@@ -129,7 +166,7 @@ def read_ends(folder: Path) -> np.ndarray:
 
     NO_END where the tokenizer has none.
     """
-    order = json.loads((folder / "layout.json").read_text())["order"]
+    order = _layout(folder)["order"]
     flat = np.fromfile(folder / "ends.bin", TOKEN)
     if len(flat) != len(order):
         raise StoreError(

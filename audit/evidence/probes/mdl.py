@@ -147,11 +147,13 @@ def saved(
 
     `heat` is a temperature per run; `floor` the share of the uniform distribution that is mixed in.
     """
-    from scipy.special import softmax
-
     classes = scores.shape[-1]
-    p = np.take_along_axis(softmax(scores.astype(np.float64) / heat[:, None, None], -1), labels[..., None], -1)[..., 0]
-    return np.asarray(np.log2(np.maximum(classes * ((1 - floor) * p + floor / classes), 1e-300)))
+    own = np.take_along_axis(scores, labels[..., None], -1)
+    # 1 / p of the label itself; infinite for a label that the probe was never shown, whose score is minus infinity.
+    with np.errstate(over="ignore", invalid="ignore"):
+        inverse = np.exp((scores - own).astype(np.float64) / heat[:, None, None]).sum(-1)
+    inverse[np.isneginf(own[..., 0])] = np.inf
+    return np.asarray(np.log2(np.maximum(classes * ((1 - floor) / inverse + floor / classes), 1e-300)))
 
 
 def temperatures(held_out: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.float64]:
