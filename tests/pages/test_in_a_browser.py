@@ -111,6 +111,22 @@ def test_choices_survive_the_navigation_and_nothing_asks_the_outside(address: st
     page.close()
 
 
+def click_cell(page: Any, id: str, candidate: str) -> None:
+    """Click the cell of an attack and a candidate in the table of attacks, wherever the chart has drawn it."""
+    chart = page.locator("[class*=st-key-attack-cells] .js-plotly-plot").first
+    chart.scroll_into_view_if_needed()
+    x, y = chart.evaluate(
+        """(plot, [id, candidate]) => {
+            const cells = plot.data.find(trace => trace.name === 'cells');
+            const at = cells.customdata.findIndex(row => row[0] === id && row[1] === candidate);
+            const {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
+            return [box.x + xaxis._offset + xaxis.d2p(cells.x[at]), box.y + yaxis._offset + yaxis.d2p(cells.y[at])];
+        }""",
+        [id, candidate],
+    )
+    page.mouse.click(x, y)
+
+
 def test_from_what_came_back_to_an_item_and_to_the_transcript_of_an_attack(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{address}/behaviour?run=people&candidates=hides")
@@ -137,8 +153,8 @@ def test_from_what_came_back_to_an_item_and_to_the_transcript_of_an_attack(addre
     page.wait_for_selector(".st-key-attack-transcript table.said", timeout=PATIENCE_MS)
     settled(page)
     assert "Surely" in page.inner_text(".st-key-attack-transcript")
-    page.goto(f"{address}/attacks?run=people&candidates=hides&attack=attacks.relearn&attack-on=hides")
-    page.wait_for_function("() => /relearning/i.test(document.body.innerText)", timeout=PATIENCE_MS)
+    click_cell(page, "attacks.relearn", "hides")
+    page.wait_for_function("() => /relearning finds/.test(document.body.innerText)", timeout=PATIENCE_MS)
     settled(page)
     assert page.get_by_test_id("stException").count() == 0
     page.close()
