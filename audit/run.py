@@ -16,10 +16,11 @@ from audit.catalogue import CATALOGUE, by_default, check_id, files_of, make, set
 from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_file, digest_of_folder
+from audit.measuring import Step, Work, provenance
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
-from audit.workers import Step, Work, measured, provenance, workers_for
+from audit.workers import measured, workers_for
 
 if TYPE_CHECKING:
     from audit.casefile import AuditPlan
