@@ -1,4 +1,7 @@
-"""`make calibrate`: what the lab knows to be true against what the verdict says, three seeds, as a Markdown table.
+"""`make calibrate`: what the lab knows to be true against what is measured, three seeds, as two Markdown tables.
+
+The first compares verdicts with what is true by construction, the second shows every attack on the retrained model,
+which never knew what is asked for: nothing can come back.
 
 python -m tests.calibrate [--seeds 3] [--scale small] [--out runs/calibrate]
 """
@@ -6,6 +9,7 @@ python -m tests.calibrate [--seeds 3] [--scale small] [--out runs/calibrate]
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -81,10 +85,51 @@ def table(folder: Path, seeds: int, scale: str) -> str:
     return "\n".join(lines)
 
 
+def floors(folder: Path, seeds: int, scale: str, name: str = "retrained") -> str:
+    """A Markdown table of every attack on a model that never knew: one row an attack, one column a seed."""
+    from audit.casefile import read_plan
+    from audit.catalogue import by_default, evidence_class
+    from audit.run import run_audit
+    from audit.terminal import following
+
+    attacks = [id for id in by_default() if id.startswith("attacks.")]
+    limit = load_policy().rules["recoverable"].limit
+    runs = []
+    for seed in range(seeds):
+        plan = read_plan(folder / f"lab-{scale}-{seed}" / "case.toml")
+        plan = dataclasses.replace(plan, candidates=tuple(c for c in plan.candidates if c.name == name))
+        with following() as listen:
+            out = folder / f"attacks-{scale}-{seed}"
+            runs.append(run_audit(plan, out, only=attacks, workers=0, listen=listen).run)
+    lines = [
+        "| attack on the retrained model | " + " | ".join(f"seed {seed}" for seed in range(seeds)) + " |",
+        "|" + "---|" * (seeds + 1),
+    ]
+    found = []
+    for id in attacks:
+        findings = [run.finding(name, id) for run in runs]
+        residuals = [finding.residual if finding else None for finding in findings]
+        found += [residual for residual in residuals if residual]
+        cells = [
+            f"{r.value:.0%} ({r.low:.0%} to {r.high:.0%})".replace("%", " %") if r
+            else str(f.status if f else "missing").replace("_", " ")
+            for r, f in zip(residuals, findings, strict=True)
+        ]  # fmt: skip
+        lines.append(f"| {evidence_class(id).title} | {' | '.join(cells)} |")
+    at_zero, above = sum(r.low <= 0 for r in found), sum(r.low > limit for r in found)
+    lines.append(
+        f"\n{at_zero} of {len(found)} intervals reach 0; {above} lie whole above the limit of {limit:.0%}.".replace(
+            "%", " %"
+        )
+    )
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", default="small")
     parser.add_argument("--out", type=Path, default=Path("runs/calibrate"))
     options = parser.parse_args()
-    print(table(options.out, options.seeds, options.scale))
+    print(table(options.out, options.seeds, options.scale), flush=True)
+    print("\n" + floors(options.out, options.seeds, options.scale))
