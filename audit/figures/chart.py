@@ -42,7 +42,7 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
         shared_yaxes="all",
         subplot_titles=[escape(f) for f in facets] if by else None,
         horizontal_spacing=0.05,
-        vertical_spacing=0.16 / rows,
+        vertical_spacing=(0.36 if chart.kind == "bar" else 0.16) / rows,  # bars keep the ticks of every row
     )
     for place, facet in enumerate(facets):
         part = table if facet is None else table[table[by].astype(str) == str(facet)]

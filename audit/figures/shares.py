@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from audit.figures.style import escape, finish, ink_on
+from audit.figures.style import escape, finish, ink_on, percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,7 +34,7 @@ def shares(table: pd.DataFrame, order: Sequence[str]) -> go.Figure:
         grid = part.pivot_table(index="measure", columns="layer", values="left", aggfunc="first", dropna=False)
         grid = grid.reindex(index=measures, columns=layers).astype(float)
         cell = {"row": place // columns + 1, "col": place % columns + 1}
-        texts = [["" if pd.isna(v) else f"{v:.0%}".replace("-", "−") for v in line] for line in grid.to_numpy()]
+        texts = [["" if pd.isna(v) else percent(v) for v in line] for line in grid.to_numpy()]
         figure.add_trace(
             go.Heatmap(
                 z=grid.to_numpy(), x=[str(layer) for layer in layers], y=[escape(m) for m in measures], text=texts,
