@@ -25,9 +25,11 @@ class SubjectEntry(BaseModel):
 
 
 class CandidateEntry(SubjectEntry):
-    """A candidate also has the name that people read."""
+    """A candidate also has the name that people read, and its place where it is a checkpoint of a series."""
 
     name: Text
+    series: Text | None = None
+    step: Annotated[StrictInt, Field(ge=0)] | None = None
 
 
 class Subjects(_Strict):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit._caseevidence import evidence_of
 from audit._casepaths import below, place
+from audit._caseseries import check_series
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
 from audit.dictionaries.place import block_of, block_of_folder
@@ -181,7 +182,11 @@ def _subjects(file: CaseFile, base: Path, root: Path | None) -> dict[Role, list[
     for entry in entries.candidates:
         check_name(entry.name, seen)
         seen[entry.name.casefold()] = entry.name
-    found["candidate"] = [_subject(entry.name, "candidate", entry, base, root) for entry in entries.candidates]
+    found["candidate"] = [
+        replace(_subject(entry.name, "candidate", entry, base, root), series=entry.series or "", step=entry.step or 0)
+        for entry in entries.candidates
+    ]
+    check_series(entries.candidates)
     return found
 
 

@@ -254,7 +254,10 @@ def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:
         if spec.role != "candidate":
             raise
         id = ""
-    return {"name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": dict(spec.settings)}
+    place = {"series": spec.series, "step": spec.step} if spec.series else {}
+    return {
+        "name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": dict(spec.settings), **place,
+    }  # fmt: skip
 
 
 def _versions() -> dict[str, str]:

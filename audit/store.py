@@ -62,6 +62,15 @@ class Run:
         return [subject["name"] for subject in self.plan["candidates"]]
 
     @property
+    def series(self) -> dict[str, dict[str, int]]:
+        """Candidates that are checkpoints, by the name of their series: name → step, by step."""
+        found: dict[str, dict[str, int]] = {}
+        for subject in sorted(self.plan["candidates"], key=lambda subject: subject.get("step", 0)):
+            if subject.get("series"):
+                found.setdefault(str(subject["series"]), {})[str(subject["name"])] = int(subject["step"])
+        return found
+
+    @property
     def ids(self) -> list[str]:
         """Evidence ids that this run asks for, in the order of the catalogue."""
         return list(self.plan["evidence"])

@@ -126,6 +126,10 @@ class SubjectSpec:
     role: Role
     path: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    series: str = ""
+    """The run or the sequence of requests that a candidate is a checkpoint of; empty where it stands alone."""
+    step: int = 0
+    """Its place in the series: steps of unlearning, or requests so far."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from audit.figures.panels import panels
 from audit.views import attacks, examples, items, returned
 from audit.views.tables import is_diagnosis, residuals, values_of, where
 from audit.views.words import sentences
-from pages.shared import said, show
+from pages.shared import said, series, show
 from pages.shared.state import View, open_view
 
 ATTACK, ON = "attack", "attack-on"
@@ -183,3 +183,4 @@ if not asked:
     st.text("No attack was asked for in this audit.")
 elif draw_all(view, asked):
     draw_one(view, asked)
+series.trajectory(view, ("attacks.relearn", "attacks.quantization", "attacks.head_projection"))

@@ -8,7 +8,7 @@ import streamlit as st
 from audit.figures.board import board_html
 from audit.figures.roc import roc
 from audit.views import behaviour, board, items
-from pages.shared import kept, said, show
+from pages.shared import kept, said, series, show
 from pages.shared.state import View, open_view
 from pages.shared.theme import literal
 
@@ -129,3 +129,4 @@ answers_part(view)
 measures_part(view, "Measures of what is said", groups.get("said", []), "said-more")
 measures_part(view, "Privacy", groups.get("privacy", []), "privacy-more")
 measures_part(view, "What was to be kept", groups.get("utility", []), "utility-more")
+series.trajectory(view, ("behaviour.recall", "behaviour.probability"))

@@ -8,7 +8,7 @@ import streamlit as st
 from audit.figures.chart import draw
 from audit.views import concepts
 from audit.views.methods import columns
-from pages.shared import live, show
+from pages.shared import live, series, show
 from pages.shared.state import View, open_view
 
 VECTORS, WEIGHTS, PATCHING = "concepts.value_vectors", "concepts.weight_delta", "concepts.patching"
@@ -95,3 +95,4 @@ vectors_part(view)
 weights_part(view)
 patching_part(view)
 others_part(view)
+series.trajectory(view, ("concepts.value_vectors", "concepts.patching"))

@@ -11,7 +11,7 @@ from audit.figures.maps import maps
 from audit.views import drift
 from audit.views.methods import columns
 from audit.views.tables import values_of
-from pages.shared import show, theme
+from pages.shared import series, show, theme
 from pages.shared.state import View, open_view
 
 MAP, CKA = "drift.map", "drift.cka"
@@ -125,3 +125,4 @@ glance_part(view)
 maps_part(view)
 cka_part(view)
 others_part(view)
+series.trajectory(view, ("drift.cka", "drift.rank", "drift.gap"))

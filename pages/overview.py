@@ -13,7 +13,7 @@ from audit.views import imported, items, overview
 from audit.views.ladder import blind_spots, headline
 from audit.views.tables import unanswered
 from audit.views.words import sentences
-from pages.shared import said, show
+from pages.shared import said, series, show
 from pages.shared.state import View, open_view
 
 ITEM = "item"
@@ -150,6 +150,7 @@ def draw_card(view: View, item: str) -> None:
 
 view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.")
 draw_ladder(view)
+series.trajectory(view)
 draw_gaps(view)
 if view.run.imported:
     draw_imported(view)

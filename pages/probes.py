@@ -11,7 +11,7 @@ from audit.catalogue import CATALOGUE, evidence_class
 from audit.figures.chart import draw
 from audit.views import probes
 from audit.views.tables import values_of, where
-from pages.shared import show
+from pages.shared import series, show
 from pages.shared.state import View, open_view
 
 LINEAR, TRUTH = "probes.linear", "probes.truth"
@@ -89,3 +89,4 @@ glance_part(view)
 linear_part(view)
 truth_part(view)
 others_part(view)
+series.trajectory(view, ("probes.linear", "probes.truth", "probes.transfer"))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from audit.figures import features as figures
 from audit.views import features
-from pages.shared import live, said, show, theme
+from pages.shared import live, said, series, show, theme
 from pages.shared.state import View, open_view
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
@@ -141,3 +141,4 @@ view = open_view(
 survival_part(view)
 features_part(view)
 others_part(view)
+series.trajectory(view, ("sae.survival", "sae.dictionary"))

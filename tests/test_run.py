@@ -296,3 +296,30 @@ def test_a_job_outlives_its_starter_and_can_be_cancelled(tiny_lab: Path, tmp_pat
     while jobs.state(out).state == "running" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert jobs.state(out).state == "cancelled"
+
+
+def test_checkpoints_of_a_series_are_recorded_by_their_step(tiny_lab: Path, tmp_path: Path) -> None:
+    case = case_with(tiny_lab, tmp_path, "untouched", "npo")
+    text = case.read_text()
+    text = text.replace('name = "npo"', 'name = "npo"\nseries = "npo"\nstep = 30')
+    case.write_text(text.replace('name = "untouched"', 'name = "untouched"\nseries = "npo"\nstep = 0'))
+    run = run_audit(read_plan(case), tmp_path / "run", only=["behaviour.recall"], device="cpu").run
+    assert run.series == {"npo": {"untouched": 0, "npo": 30}}
+
+
+@pytest.mark.parametrize(
+    ("untouched", "npo", "complaint"),
+    [
+        ("", 'series = "npo"', "only one of series and step"),
+        ('series = "npo"\nstep = 1', 'series = "npo"\nstep = 1', "both step 1 of the series"),
+        ("", 'series = "npo"\nstep = -1', "step"),
+    ],
+)
+def test_a_broken_series_is_one_sentence(
+    tiny_lab: Path, tmp_path: Path, untouched: str, npo: str, complaint: str
+) -> None:
+    case = case_with(tiny_lab, tmp_path, "untouched", "npo")
+    text = case.read_text().replace('name = "npo"', f'name = "npo"\n{npo}')
+    case.write_text(text.replace('name = "untouched"', f'name = "untouched"\n{untouched}'))
+    with pytest.raises(CaseError, match=complaint):
+        read_plan(case)

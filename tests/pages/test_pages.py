@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,17 @@ def test_a_draft_of_a_policy_shows_whom_it_would_change(open_page: Open) -> None
     app.text_area(key="policy-draft").set_value("[said").run()
     assert not app.exception
     assert "cannot be read as a policy" in app.error[0].value
+
+
+@pytest.mark.parametrize("page", ["overview", "probes", "attacks", "drift"])
+def test_checkpoints_are_drawn_over_their_steps(open_page: Open, made_up_runs: Path, tmp_path: Path, page: str) -> None:
+    shutil.copytree(made_up_runs / "people", tmp_path / "people")
+    path = tmp_path / "people" / "case.json"
+    plan = json.loads(path.read_text())
+    for step, candidate in enumerate(reversed(plan["candidates"])):
+        candidate |= {"series": "one run", "step": 10 * step}
+    path.write_text(json.dumps(plan))
+    app = open_page(page, runs=tmp_path, run="people")
+    assert not app.exception
+    assert "one run: " in texts(app)
+    assert any("left of the original" in chart for chart in charts(app))
