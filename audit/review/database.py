@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.errors import StoreError
+from audit.errors import AuditError, StoreError
 from audit.files import storage_error
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "PALIMPSEST_DATABASE"
 FILE = "palimpsest.db"
+SQLITE = "sqlite:///"
 REVISION = "0002"
 """The newest revision in `migrations/`."""
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,17 +40,17 @@ def url_for(folder: Path) -> str:
     for prefix in ("postgresql://", "postgres://"):
         if given.startswith(prefix):
             return "postgresql+psycopg://" + given.removeprefix(prefix)
-    return given or f"sqlite:///{folder.resolve() / FILE}"
+    return given or f"{SQLITE}{folder.resolve() / FILE}"
 
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection | None]:
     """A transaction that reads; None where nothing was ever written. Raises StoreError."""
+    if not _there(url):
+        yield None
+        return
     with _sentences(url):
         engine = _engine(url)
-        if not _there(engine):
-            yield None
-            return
         with engine.connect() as connection:
             known = _revision(connection)
             if known is None:
@@ -69,9 +70,9 @@ def writing(url: str, lock: str = "") -> Iterator[Connection]:
 
     with _sentences(url):
         engine = _engine(url)
-        if url not in _ready or not _there(engine):
-            if engine.dialect.name == "sqlite":
-                Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        if url not in _ready or not _there(url):
+            if url.startswith(SQLITE):
+                Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
             _migrate(engine)
             _ready.add(url)
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
@@ -114,9 +115,9 @@ def _revision(connection: Connection) -> str | None:
     return found
 
 
-def _there(engine: Engine) -> bool:
+def _there(url: str) -> bool:
     """Whether there is a database; asking SQLite itself would create the file."""
-    return engine.dialect.name != "sqlite" or Path(str(engine.url.database)).exists()
+    return not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE)).exists()
 
 
 @lru_cache(maxsize=64)
@@ -148,19 +149,27 @@ def _engine(url: str) -> Engine:
 @contextmanager
 def _sentences(url: str) -> Iterator[None]:
     """What goes wrong in a database, as one sentence without the password."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except OSError as error:
+        raise storage_error(error, Path(url)) from error
+    except Exception as error:
+        if sentence := _in_words(url, error):
+            raise StoreError(sentence) from error
+        raise
+
+
+def _in_words(url: str, error: Exception) -> str:
     from alembic.util.exc import CommandError
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    try:
-        yield
-    except ArgumentError as error:
-        raise StoreError(
-            f"{VARIABLE} is not the URL of a database; expected postgresql://user:password@host/name or sqlite:///file."
-        ) from error
-    except OSError as error:
-        raise storage_error(error, Path(url)) from error
-    except (SQLAlchemyError, CommandError) as error:
+    if isinstance(error, ArgumentError):
+        return f"{VARIABLE} is not the URL of a database; expected postgresql://user:password@host/name or sqlite:///x."
+    if isinstance(error, (SQLAlchemyError, CommandError)):
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         name = make_url(url).render_as_string(hide_password=True)
-        raise StoreError(f"The database of reviews, {name}, could not be read or written: {reason}") from error
+        return f"The database of reviews, {name}, could not be read or written: {reason}"
+    return ""
