@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 PORT ?= 8501
 JOBS ?= 2
 
-.PHONY: app test lint types unit e2e bench calibrate demo readme setup setup-tests browser clean
+.PHONY: app test lint types unit e2e bench calibrate demo readme setup setup-tests browser postgres clean
 
 app: setup
 	$(PYTHON) -m streamlit run app.py --server.port $(PORT)
@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-setup-tests: $(VENV)/.installed-tests browser
+setup-tests: $(VENV)/.installed-tests browser postgres
 
 $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
@@ -28,6 +28,9 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 
 browser: $(VENV)/.installed-tests
 	$(PYTHON) tests/browser.py
+
+postgres: $(VENV)/.installed-tests
+	$(PYTHON) tests/postgres.py
 
 test: setup-tests lint types unit
 

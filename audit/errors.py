@@ -8,6 +8,7 @@
     ├── StoreError           a run folder that cannot be read or written
     ├── PolicyError          a policy file
     ├── ResultsError         another tool's results file
+    ├── Refused              somebody may not do what they asked for
     ├── MissingDependency    an optional library is not installed
     ├── Cancelled            the user asked the run to stop
     └── Unanswered           an evidence has no number, and that is an answer
@@ -54,6 +55,10 @@ class PolicyError(AuditError):
 
 class ResultsError(AuditError):
     """Another tool's results file cannot be read, or contradicts itself; names file and place."""
+
+
+class Refused(AuditError):
+    """Somebody may not do what they asked for; names the role that may."""
 
 
 class MissingDependency(AuditError):

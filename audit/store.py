@@ -280,5 +280,13 @@ def _finding(data: Mapping[str, Any], table: pd.DataFrame, items: pd.DataFrame) 
     )
 
 
+def outline(data: bytes) -> Finding:
+    """A finding without its tables, from the bytes of its JSON: all that a verdict needs; StoreError when damaged."""
+    try:
+        return _finding(json.loads(data), pd.DataFrame(), pd.DataFrame())
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"This is not a finding: {type(error).__name__} {error}.") from error
+
+
 def _parquet(table: pd.DataFrame, path: Path) -> None:
     table.to_parquet(path, index=False)

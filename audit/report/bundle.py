@@ -2,6 +2,7 @@
 
 `digests.json` names every other file of the bundle with its SHA-256. The run's own `manifest.json`, written when the
 run was finished, names its findings once more, so that a finding changed before the bundle was made is seen as well.
+The ledger, `run/reviews.jsonl`, is a chain of its own, and its signatures name the digests of what was signed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.errors import StoreError
-from audit.policy import Policy
+from audit.errors import PolicyError, StoreError
+from audit.policy import Policy, load_policy, read_policy
 from audit.report.summary import summary
+from audit.review import ledger, seen
+from audit.review.chain import FIRST, read_lines
+from audit.review.signatures import signatures
 from audit.store import Run
 
 DIGESTS = "digests.json"
@@ -49,6 +53,8 @@ def write_bundle(run: Run, policy: Policy, path: Path) -> None:
 
         for name, file in _files(run.path):
             put(f"run/{name}", file.read_bytes())
+        if lines := ledger.raw(run):
+            put(f"run/{ledger.EXPORT}", lines)
         put("summary.json", _text(summary(run, policy)))
         put("policy.toml", policy.text.encode())
         put("report.html", page(run, policy).encode())
@@ -59,7 +65,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """What belongs to a run: no locks, no half-written files, nothing of the process that measured it."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        kept = name in ("case.json", MANIFEST, "log.jsonl", "reviews.jsonl") or name.startswith("findings/")
+        kept = name in ("case.json", MANIFEST, "log.jsonl") or name.startswith("findings/")
         if path.is_file() and kept and not path.name.startswith("."):
             yield name, path
 
@@ -74,7 +80,8 @@ def faults(path: Path) -> list[Fault]:
     Raises StoreError for what is neither.
     """
     if path.is_dir():
-        return _run_faults(_reader(path), [name for name, _ in _files(path)])
+        names = [name for name, _ in _files(path)]
+        return _run_faults(_reader(path), names) + _folder_reviews(path, names)
     try:
         with zipfile.ZipFile(path) as bundle:
             return _bundle_faults(bundle)
@@ -92,9 +99,10 @@ def _bundle_faults(bundle: zipfile.ZipFile) -> list[Fault]:
         return [*found, Fault(DIGESTS, "is missing or cannot be read, so nothing can be compared with it")]
     found += _compared(bundle.read, known, [name for name in names if name != DIGESTS])
     altered = {fault.file for fault in found}
+    inner = [name.removeprefix("run/") for name in names if name.startswith("run/")]
+    found += _bundle_reviews(bundle, inner)
     if f"run/{MANIFEST}" in altered:
         return found  # what it says of the findings means nothing any more
-    inner = [name.removeprefix("run/") for name in names if name.startswith("run/")]
     return found + [
         Fault(f"run/{fault.file}", fault.what)
         for fault in _run_faults(lambda name: bundle.read(f"run/{name}"), inner)
@@ -107,6 +115,49 @@ def _run_faults(read: Callable[[str], bytes], names: list[str]) -> list[Fault]:
     if known is None:
         return [Fault(MANIFEST, "is missing or cannot be read: the run was not finished, or it was taken away")]
     return _compared(read, known, [n for n in names if n == "case.json" or n.startswith("findings/")])
+
+
+def _folder_reviews(folder: Path, names: list[str]) -> list[Fault]:
+    """The ledger of a run where it lies: in the database, and in the folder where it came out of a bundle."""
+    run, brought = Run(folder), folder / ledger.EXPORT
+    lines = ledger.raw(run)
+    found = _reviews(ledger.EXPORT, lines, _reader(folder), names, load_policy())
+    if brought.exists() and not lines.startswith(brought.read_bytes()):
+        found.append(Fault(ledger.EXPORT, "in the folder is not the beginning of the ledger in the database"))
+    return found
+
+
+def _bundle_reviews(bundle: zipfile.ZipFile, inner: list[str]) -> list[Fault]:
+    """The ledger of a bundle, and whether it is as long as the summary says."""
+    try:
+        lines = bundle.read(f"run/{ledger.EXPORT}") if ledger.EXPORT in inner else b""
+        head = json.loads(bundle.read("summary.json")).get("reviews", {})
+        policy = read_policy(bundle.read("policy.toml").decode(), "policy.toml")
+    except (OSError, ValueError, KeyError, AttributeError, PolicyError, zipfile.BadZipFile, zlib.error):
+        return []  # what cannot be read differs from its digest, which is said already
+    name = f"run/{ledger.EXPORT}"
+    found = _reviews(name, lines, lambda inside: bundle.read(f"run/{inside}"), inner, policy)
+    entries, faults = read_lines(lines)
+    last = entries[-1].hash if entries else FIRST
+    if head and not faults and (head.get("entries"), head.get("head")) != (len(entries), last):
+        found.append(Fault(name, f"ends at line {len(entries)}; the summary names {head.get('entries')} entries"))
+    return found
+
+
+def _reviews(file: str, lines: bytes, read: Callable[[str], bytes], names: list[str], policy: Policy) -> list[Fault]:
+    """Every line of a ledger that is not as it was written, and every signature on what is no longer there."""
+    entries, faults = read_lines(lines)
+    found = [Fault(file, f"line {fault.line} {fault.what}") for fault in faults]
+    try:
+        signed = signatures(entries, lambda candidate: seen.describe(read, names, policy, candidate))
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+        return found  # a file that cannot be read is a fault by itself
+    broken = [one for one in signed if one.broken]
+    return found + [
+        Fault(file, f"line {one.entry.sequence} holds a void signature by {one.entry.author}: changed since: "
+              f"{', '.join(one.changed)}")
+        for one in broken
+    ]  # fmt: skip
 
 
 def _compared(read: Callable[[str], bytes], known: dict[str, str], names: list[str]) -> list[Fault]:

@@ -17,7 +17,7 @@ from audit.figures.style import CONFIG, SECOND, looks
 from audit.policy import KNOWLEDGE, Policy
 from audit.store import Run
 from audit.types import Finding, Place, Status
-from audit.views import drift
+from audit.views import drift, reviews
 from audit.views.ladder import LadderRow, blind_spots, headline, ladder, telling
 from audit.views.methods import columns, policy_table
 from audit.views.tables import residuals, together, unanswered
@@ -46,6 +46,7 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
     rows, seen = ladder(findings, policy), looks(run.candidates)
     asked = [id for id in run.known_ids if any(id in found for found in findings.values())]
     shown = telling(rows)
+    reviewed = reviews.open_reviews(run, policy)
     # Everything that is put into the page is escaped but what is marked as safe: our own table, script and figures.
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -67,6 +68,8 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
             for place in ORDER
         ],
         provenance=_table(_provenance(findings)),
+        reviews=reviewed,
+        review_tables=[(title, _table(table)) for title, table in reviews.tables(reviewed).items() if len(table)],
         subjects=_subjects(run),
         plotly=get_plotlyjs(),
         config=CONFIG,

@@ -7,6 +7,7 @@ from typing import Any
 from audit.policy import Policy, judge
 from audit.store import Run, finding_json
 from audit.types import Finding
+from audit.views import reviews
 
 
 def summary(run: Run, policy: Policy) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def summary(run: Run, policy: Policy) -> dict[str, Any]:
         "policy": policy.name,
         "policy_digest": policy.digest,
         "candidates": [_candidate(run, name, policy) for name in run.candidates],
+        "reviews": reviews.as_json(reviews.open_reviews(run, policy)),
     }
 
 

@@ -10,9 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = {"torch", "transformers", "streamlit", "plotly", "sklearn", "scipy", "umap", "datasets", "peft", "pyarrow"}
+HEAVY |= {"sqlalchemy", "alembic", "authlib", "psycopg"}
 LIGHT = [
     "audit", "audit.types", "audit.errors", "audit.catalogue", "audit.stats", "audit.bench", "audit.store",
     "audit.policy", "audit.jobs", "audit.casefile", "audit.lab", "audit.run", "audit.cli", "audit.corpora.read",
+    "audit.review.ledger", "audit.review.index",
 ]  # fmt: skip
 
 
