@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from audit.cache import locked
 from audit.catalogue import CATALOGUE
 from audit.errors import StoreError
 from audit.files import storage_error, write_atomically, write_json
+from audit.lazy import TABLES, lazily
 from audit.progress import LOCK
 from audit.types import Chart, Estimate, Finding, Residual, Status
 
@@ -93,8 +95,20 @@ class Run:
         """Whether the run was finished: the manifest is written last."""
         return (self.path / "manifest.json").exists()
 
-    def finding(self, candidate: str, id: str) -> Finding | None:
-        """One finding with its tables, or None when there is none yet; StoreError when it is damaged."""
+    def written(self, candidate: str) -> dict[str, int]:
+        """When each finding of a candidate was written, in nanoseconds, by its id; one look at the folder."""
+        folder = self._stem(candidate, "x").parent
+        try:
+            with os.scandir(folder) as entries:
+                return {e.name.removesuffix(".json"): e.stat().st_mtime_ns for e in entries if e.name.endswith(".json")}
+        except OSError:
+            return {}
+
+    def finding(self, candidate: str, id: str, *, lazy: bool = False) -> Finding | None:
+        """One finding with its tables, or None when there is none yet; StoreError when it is damaged.
+
+        A lazy one reads a table when it is first asked for; damage within a table is then found no earlier.
+        """
         path = self._stem(candidate, id)
         try:
             data = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
@@ -103,6 +117,11 @@ class Run:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}.json cannot be read: {error}.") from error
         try:
+            if lazy:
+                for ending in TABLES.values():
+                    if not path.with_name(path.name + ending).is_file():
+                        raise StoreError(f"{path}{ending} is missing.")
+                return lazily(lambda table, items: _finding(data, table, items), partial(self._table, path))
             return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise StoreError(f"{path}.json is not a finding: {type(error).__name__} {error}.") from error

@@ -12,12 +12,13 @@ from pathlib import Path
 import streamlit as st
 
 from audit import jobs
-from audit.errors import AuditError, StoreError
+from audit.errors import AuditError
 from audit.figures.style import Look
 from audit.policy import Policy, load_policy
 from audit.progress import FILE as PROGRESS
 from audit.progress import Progress
-from audit.store import Run, RunInfo, list_runs, open_run
+from audit.shelf import Shelf
+from audit.store import Run, RunInfo, list_runs
 from audit.types import Finding
 from audit.views.ladder import MOST_SHOWN, LadderRow, ladder, telling
 from pages.shared.theme import literal, looks_now
@@ -27,8 +28,8 @@ DEMO = PROJECT / "assets" / "demo" / "run"
 RUN, CANDIDATES = "run", "candidates"
 ROUTED = "routed"
 ACTIVE = ("running",)
-MOST_KEPT = 20_000
-"""Findings kept in memory: more than twelve runs of twenty candidates and eighty measurements."""
+MOST_RUNS = 12
+"""Runs whose findings are kept in memory."""
 
 
 def runs_root() -> Path:
@@ -145,40 +146,29 @@ def open_view(file: str, title: str, lead: str) -> View:
 
 
 def _load(id: str, info: RunInfo) -> View:
-    run = open_run(info.path)
-    names = run.candidates
-    findings: dict[str, dict[str, Finding]] = {name: {} for name in names}
-    damaged, stamps = [], []
-    for name in names:
-        for evidence in run.known_ids:
-            stamp = _stamp(info.path, name, evidence)
-            stamps.append(stamp)
-            if not stamp:
-                continue
-            try:
-                finding = _finding(str(info.path), name, evidence, stamp)
-            except StoreError as error:
-                damaged.append(str(error))
-                continue
-            if finding is not None:
-                findings[name][evidence] = finding
-    policy, progress = load_policy(), jobs.state(info.path)
-    rows = ladder(findings, policy)
-    return View(id, run, names, names, findings, policy, looks_now(names), progress, damaged, rows, hash(tuple(stamps)))
+    shelf, policy = _shelf(str(info.path)), load_policy()
+    findings, damaged, stamp = shelf.look()
+    rows = _judged(findings, str(info.path), stamp, policy)
+    names, progress = list(findings), jobs.state(info.path)
+    return View(id, shelf.run, names, names, findings, policy, looks_now(names), progress, damaged, rows, stamp)
 
 
-def _stamp(path: Path, candidate: str, id: str) -> int:
-    """When a finding was written, 0 when there is none: what the cache is keyed by."""
-    try:
-        return (path / "findings" / candidate / f"{id}.json").stat().st_mtime_ns
-    except OSError:
-        return 0
+@st.cache_resource(max_entries=MOST_RUNS, show_spinner=False)
+def _shelf(path: str) -> Shelf:
+    """What is known of a run; shared by all sessions, so nobody changes its findings or their tables."""
+    return Shelf(Path(path))
 
 
-@st.cache_resource(max_entries=MOST_KEPT, show_spinner=False)
-def _finding(path: str, candidate: str, id: str, stamp: int) -> Finding | None:
-    """A finding as it was at `stamp`; shared by all sessions, so nobody changes its tables."""
-    return Run(Path(path)).finding(candidate, id)
+def _judged(findings: dict[str, dict[str, Finding]], path: str, stamp: int, policy: Policy) -> list[LadderRow]:
+    """The candidates as a policy judges them, worked out again only when a finding was written."""
+    return _ladder(findings, policy, path, stamp, policy.digest)
+
+
+@st.cache_resource(max_entries=2 * MOST_RUNS, show_spinner=False)
+def _ladder(
+    _findings: dict[str, dict[str, Finding]], _policy: Policy, path: str, stamp: int, policy: str
+) -> list[LadderRow]:
+    return ladder(_findings, _policy)
 
 
 def _pick_run(known: dict[str, RunInfo]) -> str:
