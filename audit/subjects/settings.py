@@ -36,7 +36,7 @@ def loader_settings(spec: SubjectSpec) -> LoaderSettings:
 def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
     """Checked settings from plain data, those of a system too; `name` is the subject's, for the message."""
     kind = values.get(KIND)
-    values, _ = split(values, name)
+    values, system = split(values, name)
     known = [field.name for field in fields(LoaderSettings)]
     for key, value in values.items():
         if key not in known:
@@ -48,4 +48,6 @@ def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
     dtype = values.get("dtype")
     if dtype is not None and dtype not in DTYPES:
         raise SubjectError(f'Setting "dtype" of subject "{name}" is "{dtype}".{suggest(dtype, DTYPES)}')
+    if system is not None and (fault := system.fault()):
+        raise SubjectError(f'Subject "{name}" is {system.title} {fault}')
     return LoaderSettings(**values)

@@ -45,10 +45,7 @@ def split(values: Mapping[str, Any], name: str) -> tuple[dict[str, Any], System 
     cls = system_class(kind)
     own = {field.name: field for field in fields(cls)}
     given = {key: _value(cls, own[key], value, name) for key, value in values.items() if key in own}
-    system = cls(**given)
-    if fault := system.fault():
-        raise SubjectError(f'Subject "{name}" is {cls.title} {fault}')
-    return {key: value for key, value in values.items() if key not in own and key != KIND}, system
+    return {key: value for key, value in values.items() if key not in own and key != KIND}, cls(**given)
 
 
 def settings_of(kind: str | None) -> list[str]:
