@@ -18,6 +18,7 @@ from audit.types import Access, SubjectSpec
 
 SYSTEMS: dict[str, str] = {
     "prompt_guard": "PromptGuard",
+    "logit_combination": "LogitCombination",
 }
 KIND = "kind"
 """The key of a subject's entry that names its kind."""
