@@ -19,6 +19,7 @@ from audit.types import Access, SubjectSpec
 SYSTEMS: dict[str, str] = {
     "prompt_guard": "PromptGuard",
     "logit_combination": "LogitCombination",
+    "contrast_decoding": "ContrastDecoding",
 }
 KIND = "kind"
 """The key of a subject's entry that names its kind."""

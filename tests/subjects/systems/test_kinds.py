@@ -64,6 +64,8 @@ def guarded(**settings: Any) -> dict[str, Any]:
         ({"kind": "prompt_guard", "prefix": 3}, '"prefix" of subject "mine" is 3; expected a text'),
         ({"kind": "prompt_guard", "perfix": "x"}, 'Did you mean "prefix"'),
         ({"kind": "prompt_guard", "prefix": "x", "dtype": "int3"}, 'Setting "dtype"'),
+        ({"kind": "logit_combination", "assistant": "models/none"}, "The assistant of mine is not there"),
+        ({"kind": "logit_combination", "assistant": "forget.jsonl"}, "a file; expected a folder"),
         ({"prefix": "x"}, 'has no setting "prefix"'),
     ],
 )
