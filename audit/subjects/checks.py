@@ -77,6 +77,11 @@ def model_folder(spec: SubjectSpec) -> Path:
     return folder_of(base_of(spec, folder)) if is_adapter(folder) else folder
 
 
+def config_of_model(spec: SubjectSpec) -> dict[str, Any]:
+    """The config of a subject's whole model, that of its text part on top."""
+    return _config(model_folder(spec), spec.name)
+
+
 def _check_config(folder: Path, name: str) -> None:
     config = read_object(folder / "config.json", name)
     _no_own_code(folder / "config.json", name)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from audit.subjects.systems.inside import Inside
+
 Quantize = Literal["int8", "nf4"]
 
 
@@ -43,6 +45,8 @@ class Subject:
     access: frozenset[Access] = EVERYTHING
     system: System | None = None
     """What stands around or inside the model; None where it is a plain one."""
+    inside: Inside | None = None
+    """The hooks of a system that works inside the model."""
 
 
 def resolve_device(device: str) -> str:

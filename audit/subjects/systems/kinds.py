@@ -20,6 +20,7 @@ SYSTEMS: dict[str, str] = {
     "prompt_guard": "PromptGuard",
     "logit_combination": "LogitCombination",
     "contrast_decoding": "ContrastDecoding",
+    "embedding_guard": "EmbeddingGuard",
 }
 KIND = "kind"
 """The key of a subject's entry that names its kind."""
