@@ -21,6 +21,7 @@ SYSTEMS: dict[str, str] = {
     "logit_combination": "LogitCombination",
     "contrast_decoding": "ContrastDecoding",
     "embedding_guard": "EmbeddingGuard",
+    "sae_intervention": "SaeIntervention",
 }
 KIND = "kind"
 """The key of a subject's entry that names its kind."""
