@@ -35,8 +35,8 @@ class ContrastDecoding(System):
     title: ClassVar[str] = "a contrast of two models"
     does: ClassVar[str] = "Every token is scored by how much more an expert likes it than an amateur does."
     papers: ClassVar[str] = (
-        "Contrastive decoding (Li et al. 2023; O'Brien and Lewis 2023), Lower Layer Matters (2024) with its amateur's "
-        "last layer"
+        "Contrastive decoding (Li et al. 2023; O'Brien and Lewis 2023), the last-layer half of Lower Layer Matters "
+        "(arXiv:2408.08769)"
     )
     access: ClassVar[frozenset[Access]] = OUTPUTS
     models: ClassVar[tuple[str, ...]] = ("amateur",)

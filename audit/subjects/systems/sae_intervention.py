@@ -43,7 +43,7 @@ class SaeIntervention(System):
         "Features of a sparse autoencoder are scaled at one block, always or while the prompt names what is meant; "
         "the error that it does not explain stays."
     )
-    papers: ClassVar[str] = "SAUCE (Geng et al. 2025), for language models; clamped features (Farrell et al. 2024)"
+    papers: ClassVar[str] = "SAUCE (arXiv:2503.14530), in language models; clamped features (Farrell et al. 2024)"
     access: ClassVar[frozenset[Access]] = SHOWN
     folders: ClassVar[tuple[str, ...]] = ("dictionary",)
 
