@@ -5,6 +5,7 @@ system.py     what every kind has: settings, the models and files it is made of,
 around.py     text that is put around what a model is asked
 combined.py   several models whose logits are combined, as one model
 inside.py     hooks that know where the prompt lies and which prompts are meant
+statistics.py what is known of neurons and keys: a safetensors file
 detectors.py  which prompts are meant: by names in them, or by a classifier
 
 Every other file is one kind.

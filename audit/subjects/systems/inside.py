@@ -33,8 +33,28 @@ class Pass:
     """[rows]"""
     prompt: Tensor
     """[rows, length], False everywhere after the prefill"""
+    there: Tensor
+    """[rows, length], False in padding"""
     ids: list[list[int]]
     """The prompts without padding."""
+    places: Tensor
+    """Place of each position in its text from 0, negative in padding on the left [rows, length]."""
+
+    @property
+    def last(self) -> Tensor:
+        """The prompt's last token [rows, length]; nowhere after the prefill."""
+        import torch
+
+        ends = torch.tensor([len(row) - 1 for row in self.ids], device=self.prompt.device)
+        return self.prompt & (self.places == ends[:, None])
+
+    @property
+    def written(self) -> Tensor:
+        """The prompt's last token and all after it [rows, length]."""
+        import torch
+
+        ends = torch.tensor([len(row) - 1 for row in self.ids], device=self.places.device)
+        return self.there & (self.places >= ends[:, None])
 
 
 class Inside:
@@ -43,6 +63,7 @@ class Inside:
     def __init__(self, subject: Subject, detect: Detector) -> None:
         self.detect = detect
         self.now: Pass | None = None
+        self._padded: Tensor
         self._module = decoder(subject.model)
         self._parameters = inspect.signature(self._module.forward)
         self._module.register_forward_pre_hook(self._before, with_kwargs=True)
@@ -57,11 +78,11 @@ class Inside:
         if ids is None:
             raise CaptureError("This system reads its prompts as tokens; it cannot be given embeddings in their place.")
         if past is not None and past.get_seq_length() > 0:
-            self._go_on(ids)
+            self._go_on(ids, past.get_seq_length())
         else:
             self.now = self._read(ids, given.get("attention_mask"))
 
-    def _go_on(self, ids: Tensor) -> None:
+    def _go_on(self, ids: Tensor, read: int) -> None:
         import torch
 
         if self.now is None or len(self.now.flagged) != len(ids):
@@ -69,15 +90,20 @@ class Inside:
                 "A token is written after a prompt that this system has not read; give the whole prompt."
             )
         none = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
-        self.now = Pass(False, self.now.flagged, none, self.now.ids)
+        steps = torch.arange(read, read + ids.shape[1], device=ids.device)
+        places = steps - self._padded[:, None]
+        self.now = Pass(False, self.now.flagged, none, ~none, self.now.ids, places)
 
     def _read(self, ids: Tensor, mask: Tensor | None) -> Pass:
         import torch
 
         steps = torch.arange(ids.shape[1], device=ids.device)
         there = mask.bool() if mask is not None and mask.ndim == 2 else torch.ones_like(ids, dtype=torch.bool)
-        last = getattr(ids, "prompt_last", None)  # a batch with answers says where they begin
+        last, end = getattr(ids, "prompt_last", None), getattr(ids, "text_last", None)
+        if end is not None:  # a batch with answers says where they begin, and where they end
+            there = there & (steps <= end.to(ids.device)[:, None])
         prompt = there if last is None else there & (steps <= last.to(ids.device)[:, None])
         rows = [ids[i][prompt[i]].tolist() for i in range(len(ids))]
         flags = torch.tensor(self.detect(rows), dtype=torch.bool, device=ids.device)
-        return Pass(True, flags, prompt, rows)
+        self._padded = there.long().argmax(1)  # how much padding stands on the left of each row
+        return Pass(True, flags, prompt, there, rows, steps - self._padded[:, None])

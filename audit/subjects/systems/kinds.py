@@ -22,6 +22,8 @@ SYSTEMS: dict[str, str] = {
     "contrast_decoding": "ContrastDecoding",
     "embedding_guard": "EmbeddingGuard",
     "sae_intervention": "SaeIntervention",
+    "neuron_adjust": "NeuronAdjust",
+    "key_space": "KeySpace",
 }
 KIND = "kind"
 """The key of a subject's entry that names its kind."""

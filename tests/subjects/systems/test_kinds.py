@@ -46,7 +46,17 @@ def test_a_kind_describes_itself(kind: str) -> None:
 
 def test_every_file_is_a_kind_or_serves_several() -> None:
     files = {path.stem for path in (Path(__file__).parents[3] / "audit/subjects/systems").glob("*.py")}
-    assert files - set(SYSTEMS) == {"__init__", "kinds", "system", "sight", "around", "combined", "inside", "detectors"}
+    assert files - set(SYSTEMS) == {
+        "__init__",
+        "kinds",
+        "system",
+        "sight",
+        "around",
+        "combined",
+        "inside",
+        "detectors",
+        "statistics",
+    }
 
 
 def guarded(**settings: Any) -> dict[str, Any]:
