@@ -71,7 +71,10 @@ def same_as_base(base: Path, tmp_path: Path, **settings: Any) -> Subject:
     return system
 
 
-def written(subject: Subject, prompts: Sequence[str] = tuple(p for p, _ in FACTS), budget: int = 6) -> list[list[int]]:
+PROMPTS = [prompt for prompt, _ in FACTS]
+
+
+def written(subject: Subject, prompts: Sequence[str] = PROMPTS, budget: int = 6) -> list[list[int]]:
     """Greedy continuations as token ids."""
     from audit.activations.continuations import continues
     from audit.activations.encode import encode_prompt

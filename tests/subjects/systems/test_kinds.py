@@ -117,6 +117,22 @@ def test_the_fingerprint_covers_every_setting_and_the_weights_are_the_base_s(tmp
     check_subject(guard)
 
 
+def test_a_guard_on_an_adapter_is_on_the_base_and_its_adapter(tmp_path: Path) -> None:
+    import numpy as np
+
+    from audit.subjects.load import load
+    from tests.subjects.tiny import adapter, checkpoint, logits
+
+    base = checkpoint(tmp_path / "base")
+    lora = adapter(tmp_path / "lora", base)
+    guard = spec(lora, kind="prompt_guard", prefix="a novel", base=str(base))
+    loaded = load(guard, device="cpu")
+    np.testing.assert_array_equal(logits(loaded.model), logits(load(spec(lora), device="cpu").model))
+    assert fingerprint(guard).tensors == fingerprint(spec(lora)).tensors
+    assert base_spec(guard).settings == {"base": str(base)}
+    assert memory_estimate(guard, "cpu") == memory_estimate(spec(lora), "cpu")
+
+
 def test_what_needs_the_weights_does_not_apply_and_says_why(bench_of: Callable[..., Bench]) -> None:
     bench = bench_with(bench_of("untouched"), {"kind": "prompt_guard", "prefix": "I do not know. "})
     finding = collect("attacks.relearn", make("attacks.relearn"), bench, {"key": "k"})

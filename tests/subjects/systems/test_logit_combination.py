@@ -67,9 +67,9 @@ def test_what_is_captured_and_written_is_a_plain_computation_without_caches(arch
         expected = logits(list(row.ids)).log_softmax(-1)
         wanted = [float(expected[t - 1, row.ids[t]]) for t in range(row.start, len(row))]
         np.testing.assert_allclose(found, wanted, atol=2e-5)
-    for (prompt, _), row in zip(FACTS, written(system), strict=True):  # the three are one left-padded batch
+    for (prompt, _), tokens in zip(FACTS, written(system), strict=True):  # the three are one left-padded batch
         ids = encode_prompt(system.tokenizer, prompt, "plain")
-        for token in row:
+        for token in tokens:
             assert token == int(logits(ids)[-1].argmax())
             ids.append(token)
 

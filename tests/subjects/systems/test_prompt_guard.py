@@ -107,8 +107,8 @@ def test_a_guard_on_a_model_that_never_knew_finds_nothing_under_it(bench: Callab
 
 
 def test_every_wording_is_asked_with_the_guard_on_and_off(bench: Callable[..., Bench]) -> None:
-    reading = make("behaviour.guard", {"items": 12}).measure(bench())
-    mine = [row for row in reading.rows if row.subject == "candidate"]
+    rows: Any = make("behaviour.guard", {"items": 12}).measure(bench()).rows
+    mine = [row for row in rows if row.subject == "candidate"]
     assert {(row.guard, row.wording) for row in mine} == {
         (guard, wording) for guard in ("on", "off") for wording in ("as asked", "paraphrase", "prefix", "suffix")
     }

@@ -23,9 +23,17 @@ from audit.subjects.systems import statistics
 from audit.subjects.systems.key_space import FORCED
 from audit.subjects.systems.neuron_adjust import HELD, adjusted
 from audit.types import Access, Verdict
-from tests.subjects.systems.made import ARCHITECTURES, FACTS, bench_with, model, read, same_as_base, spec, written
-
-PROMPTS = [prompt for prompt, _ in FACTS]
+from tests.subjects.systems.made import (
+    ARCHITECTURES,
+    FACTS,
+    PROMPTS,
+    bench_with,
+    model,
+    read,
+    same_as_base,
+    spec,
+    written,
+)
 
 
 def nothing(tmp_path: Path) -> Path:
