@@ -254,10 +254,9 @@ def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:
         if spec.role != "candidate":
             raise
         id = ""
+    settings = {key: _from(base, value) if isinstance(value, str) else value for key, value in spec.settings.items()}
     place = {"series": spec.series, "step": spec.step} if spec.series else {}
-    return {
-        "name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": dict(spec.settings), **place,
-    }  # fmt: skip
+    return {"name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": settings, **place}
 
 
 def _versions() -> dict[str, str]:

@@ -82,6 +82,8 @@ def methods() -> None:
     """The catalogue as a table."""
     from rich.table import Table
 
+    from audit.views.systems import table as system_table
+
     table = Table(show_lines=True)
     for column in ("id", "place", "asks", "cannot see", "source"):
         table.add_column(column, overflow="fold")
@@ -89,6 +91,13 @@ def methods() -> None:
         cls = evidence_class(id)
         table.add_row(id, cls.place, cls.question, cls.blind_to, cls.source)
     _console().print(table)
+    kinds = Table(title="Kinds of system that a candidate may be", title_justify="left", show_lines=True)
+    found = system_table()
+    for column in found.columns:
+        kinds.add_column(column, overflow="fold")
+    for row in found.itertuples(index=False):
+        kinds.add_row(*row)
+    _console().print(kinds)
 
 
 def _rung(rung: Rung) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from audit.catalogue import evidence_class
 from audit.policy import load_policy
-from audit.views import methods
+from audit.views import methods, systems
 from audit.views.words import PLACES
 from pages.shared import show
 from pages.shared.state import head
@@ -40,6 +41,12 @@ VERDICTS = """
 trace" is a statement about these measurements with their blind spots: it does not prove that the knowledge is gone.
 There is no composite score.
 """
+SYSTEMS = """
+A candidate need not be a model of its own: its entry in the case file may name a **kind** of system that stands around
+or inside a model. Such a system shows less than a model does; what needs more does not apply to it, and says why. Its
+model is asked with the guard off as well: where that still knows, the system has *suppressed* the knowledge, however
+well it hides it.
+"""
 
 
 def draw_rules() -> None:
@@ -54,6 +61,18 @@ def draw_rules() -> None:
     st.text(f"The policy “{policy.name}” sets these limits on the residual. A pipeline may go on with: "
             f"{methods.accepted(policy)}.")  # fmt: skip
     show.frame(methods.policy_table(policy), "policy", {}, "Thresholds of the policy")
+
+
+def draw_systems() -> None:
+    """Every kind of system that a candidate may be, and the settings of each."""
+    st.subheader("Systems")
+    st.markdown(SYSTEMS)
+    show.frame(systems.table(), "systems", {}, "Kinds of system: what each is, how it works, and whose it covers")
+    kinds = {kind: title for kind, title in systems.options().items() if kind}
+    kind = st.selectbox("Settings of", list(kinds), format_func=lambda kind: kinds[str(kind)], key="system-settings")
+    rows = [(s.name, str(s.default), s.meaning) for s in systems.settings(str(kind))]
+    frame = pd.DataFrame(rows, columns=["setting", "default", "meaning"])
+    show.frame(frame, f"settings-{kind}", {}, f"Settings of {kinds[str(kind)]}")
 
 
 @st.fragment
@@ -89,6 +108,7 @@ def _fact(name: str, words: str) -> None:
 
 head(__file__, "Methods", "What is measured, against what, and what it cannot tell; and how a verdict follows from it.")
 draw_rules()
+draw_systems()
 for place, ids in methods.by_place().items():
     st.subheader(PLACES[place])
     for id in ids:

@@ -11,7 +11,7 @@ from audit import jobs
 from audit.casefile import AuditPlan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
-from audit.views import intake, progress
+from audit.views import intake, progress, systems
 from pages.shared import form, importing, reading, watching
 from pages.shared.reading import Known
 from pages.shared.state import RUN, browse_root, head, runs_root
@@ -52,9 +52,15 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
         )  # fmt: skip
         st.caption("Candidates: the models that were made to forget")
         rows = st.data_editor(
-            pd.DataFrame({"name": pd.Series(dtype=str), "path": pd.Series(dtype=str)}),
-            num_rows="dynamic", key="new-candidates-table", hide_index=True, alt="Candidates: name and path",
-            column_config={"name": "Candidate", "path": "Path"},
+            pd.DataFrame({"name": pd.Series(dtype=str), "path": pd.Series(dtype=str), "kind": pd.Series(dtype=str)}),
+            num_rows="dynamic", key="new-candidates-table", hide_index=True, alt="Candidates: name, path and kind",
+            column_config={
+                "name": "Candidate", "path": "Path",
+                "kind": st.column_config.SelectboxColumn(
+                    "Kind", options=list(systems.options()), format_func=lambda kind: systems.options()[str(kind)],
+                    help="A plain model or adapter, or what stands around or inside the model at this path.",
+                ),
+            },
         )  # fmt: skip
     with right:
         st.caption(f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet)")
@@ -69,11 +75,13 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
                 corpora[split] = st.text_input(label, key=f"new-{split}")
         template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
         seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
+    table = [{key: str(value or "").strip() for key, value in row.items()} for row in rows.to_dict("records")]
+    guards = {row["name"]: form.system_form(row["name"], row["kind"]) for row in table if row["kind"]}
     only, settings, wrong = draw_evidence()
-    candidates = tuple(
-        (str(row["name"] or "").strip(), str(row["path"] or "").strip()) for row in rows.to_dict("records")
+    candidates = tuple((row["name"], row["path"]) for row in table)
+    draft = intake.Draft(
+        name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards
     )
-    draft = intake.Draft(name, original, reference, candidates, corpora, int(seed), template, only, settings, second)
     return draft, wrong
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.policy import KNOWLEDGE, load_policy
 from audit.terminal import VERDICT_WORDS
+from audit.views import systems
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -30,6 +31,15 @@ def policy_table() -> str:
     for place in (*KNOWLEDGE, "utility"):
         rule = policy.rules[place]  # type: ignore[index]
         lines.append(f"| {place} | {', '.join(f'`{id}`' for id in rule.evidence)} | {rule.limit:g} |")
+    return "\n".join(lines)
+
+
+def systems_table() -> str:
+    """Every kind of system that a candidate may be, and whose systems it covers."""
+    lines = ["| kind | what it is | seen of it | covers |", "|---|---|---|---|"]
+    for row in systems.table().itertuples(index=False):
+        kind, what, how, seen, covers = row
+        lines.append(f"| `{kind}` | {what[:1].upper()}{what[1:]}. {how} | {seen} | {covers} |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 encode.py    prompt and answer → token ids and where the answer starts
 layers.py    where a model keeps its blocks, its final norm and its unembedding
+mlp.py       where the MLP of each block keeps its projections
 reading.py   what one pass over a corpus reads
 batch.py     padded token ids and where the positions lie
 capture.py   the pass itself: hooks, positions, log-probabilities, streamed to disk

@@ -19,6 +19,7 @@ from audit.policy import load_policy
 from audit.subjects.adapter import base_of
 from audit.subjects.files import HUB, is_adapter
 from audit.types import CORPORA, SubjectSpec
+from audit.views import systems
 
 REQUIRED = ("forget", "retain")
 
@@ -38,6 +39,8 @@ class Draft:
     only: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     second_reference: str = ""
+    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The entry of each candidate, by its name, that is no plain model: its kind and settings."""
 
     @property
     def empty(self) -> bool:
@@ -93,6 +96,7 @@ def problems(draft: Draft, root: Path) -> list[str]:
         attempt(check_name, name, dict(seen))
         seen[name.casefold()] = name
         attempt(_model, path, f"Candidate {name or number}", root)
+        attempt(systems.placed, name, draft.systems.get(name, {}), root)
     for split in CORPORA:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
@@ -133,7 +137,10 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
         subjects["reference"] = model(draft.reference, "The reference")
     if draft.second_reference:
         subjects["second_reference"] = model(draft.second_reference, "The second reference")
-    subjects["candidates"] = [{"name": name, **model(path, name)} for name, path in draft.candidates]
+    subjects["candidates"] = [
+        {"name": name, **model(path, name), **systems.placed(name, draft.systems.get(name, {}), root)}
+        for name, path in draft.candidates
+    ]
     corpora = {split: _file(path.strip(), split, root) for split, path in draft.corpora.items() if path.strip()}
     data: dict[str, Any] = {
         "name": draft.name.strip(),
@@ -161,7 +168,7 @@ def plan_of(draft: Draft, root: Path) -> AuditPlan:
         path = Path(folder) / "case.toml"
         write_plan(path, case_data(draft, root))
         plan = read_plan(path)
-    for spec in subjects_of(plan):
+    for spec in (part for one in subjects_of(plan) for part in (one, *systems.parts_of(one))):
         place(spec.path, f"The model of {spec.name}", root, root)
         if is_adapter(Path(spec.path)):
             place(base_of(spec, Path(spec.path)).path, f"The base that the adapter of {spec.name} names", root, root)
@@ -176,7 +183,7 @@ def subjects_of(plan: AuditPlan) -> list[SubjectSpec]:
 
 def in_words(plan: AuditPlan) -> str:
     """Who will be asked what, for a last look before the run."""
-    names = ", ".join(candidate.name for candidate in plan.candidates)
+    names = ", ".join(systems.in_words(candidate) for candidate in plan.candidates)
     corpora = "; ".join(
         f"{split}: {len(corpus)} items of {len(set(corpus.entities))} entities"
         for split, corpus in plan.corpora.items()
@@ -200,7 +207,7 @@ def pair_problems(plan: AuditPlan) -> list[str]:
 
 def stamps(plan: AuditPlan) -> tuple[int, ...]:
     """When the files of the models were changed last, in ns: what a check of them depends on."""
-    folders = [Path(spec.path) for spec in subjects_of(plan)]
+    folders = [Path(part.path) for one in subjects_of(plan) for part in (one, *systems.parts_of(one))]
     return tuple(max((f.stat().st_mtime_ns for f in folder.glob("*")), default=0) for folder in folders)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.policy import Policy
-from audit.types import Access, Evidence, Place, Verdict
+from audit.types import Access, Place, Verdict
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Setting:
 @lru_cache(maxsize=64)
 def settings(id: str) -> tuple[Setting, ...]:
     """The settings of an evidence with their defaults; a meaning is the string that stands below the field."""
-    cls = evidence_class(id)
+    return settings_of_class(evidence_class(id))
+
+
+def settings_of_class(cls: type[Any]) -> tuple[Setting, ...]:
+    """As `settings`, of any dataclass whose fields are settings."""
     words = _field_docs(cls)
     return tuple(Setting(f.name, f.default, words.get(f.name, "")) for f in dataclasses.fields(cast(Any, cls)))
 
 
-def _field_docs(cls: type[Evidence]) -> dict[str, str]:
+def _field_docs(cls: type[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if dataclasses.is_dataclass(base):

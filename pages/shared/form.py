@@ -9,6 +9,8 @@ import streamlit as st
 
 from audit.catalogue import evidence_class, make
 from audit.errors import AuditError
+from audit.subjects.systems.kinds import system_class
+from audit.views import systems
 from audit.views.methods import Setting, settings
 
 
@@ -39,16 +41,33 @@ def evidence_form(ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[s
     return changed, wrong
 
 
-def _field(id: str, setting: Setting) -> Any:
+def system_form(name: str, kind: str) -> dict[str, Any]:
+    """Fields for the settings of a candidate that is a system; what a case file says of it."""
+    with st.container(border=True):
+        st.text(f"{name or 'A candidate without a name'}: {systems.options()[kind]}")
+        st.caption(system_class(kind).does)
+        values = {}
+        columns = st.columns(2)
+        for place, setting in enumerate(systems.settings(kind)):
+            with columns[place % 2]:
+                value = _field(f"system-{name}-{kind}", setting, least=None)
+            if isinstance(value, tuple) and systems.takes_texts(kind, setting.name):
+                value = tuple(map(str, value))
+            values[setting.name] = value
+    return systems.entry(kind, values)
+
+
+def _field(id: str, setting: Setting, least: int | None = 0) -> Any:
     """A field for a setting of the type of its default."""
     common: dict[str, Any] = {"key": f"set-{id}-{setting.name}", "help": setting.meaning or None}
     label, default = setting.name.replace("_", " "), setting.default
     if isinstance(default, bool):
         return st.toggle(label, value=default, **common)
     if isinstance(default, int):
-        return st.number_input(label, min_value=0, value=default, step=1, **common)
+        return st.number_input(label, min_value=least, value=default, step=1, **common)
     if isinstance(default, float):
-        return st.number_input(label, min_value=0.0, value=default, format="%g", **common)
+        lowest = None if least is None else float(least)
+        return st.number_input(label, min_value=lowest, value=default, format="%g", **common)
     if isinstance(default, tuple):
         return _listed(
             st.text_input(f"{label} (separated by commas)", value=", ".join(map(str, default)), **common), default

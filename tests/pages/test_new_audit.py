@@ -112,6 +112,31 @@ def test_a_candidate_that_cannot_be_compared_is_named_before_the_run(
     assert any("npo" in error.value for error in app.error)
 
 
+def test_a_system_s_settings_are_drawn_for_its_kind_and_reach_the_case_file(
+    open_page: Open, tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[Any, ...]]
+) -> None:
+    monkeypatch.setenv("PALIMPSEST_ROOT", str(tiny_lab))
+    app = open_page("new_audit", runs=tmp_path / "runs")
+    fill(app, "models/original")
+    row = {"name": "npo", "path": "models/original", "kind": "logit_combination"}
+    app.session_state["new-candidates-table"] = {"edited_rows": {}, "added_rows": [row], "deleted_rows": []}
+    app.run()
+    assert not app.exception
+    assert any("without an assistant" in error.value for error in app.error)
+    app.text_input(key="set-system-npo-logit_combination-assistant").set_value("models/nowhere").run()
+    assert any("The assistant of npo is not there" in error.value for error in app.error)
+    app.text_input(key="set-system-npo-logit_combination-assistant").set_value("../../etc").run()
+    assert any("outside" in error.value for error in app.error)
+    app.text_input(key="set-system-npo-logit_combination-assistant").set_value("models/npo")
+    app.number_input(key="set-system-npo-logit_combination-weight").set_value(-0.8).run()
+    assert not app.exception and not app.error
+    assert "npo (a combination of logits on original)" in texts(app)
+    app.button(key="new-run-audit").click().run()
+    candidate = read_plan(started[0][0]).candidates[0]
+    assistant = str((tiny_lab / "models/npo").resolve())
+    assert candidate.settings == {"kind": "logit_combination", "assistant": assistant, "weight": -0.8}
+
+
 def watched(folder: Path, **facts: Any) -> None:
     folder.mkdir(parents=True)
     (folder / FILE).write_text(json.dumps(asdict(Progress(**facts))), encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from audit.catalogue import CATALOGUE, evidence_class
+from audit.subjects.systems.kinds import SYSTEMS
 from tests.pages import shapes, synthetic
 from tests.pages.conftest import APP, PAGES, TIMEOUT, Open, charts, texts
 
@@ -236,6 +237,16 @@ def test_methods_describe_the_whole_catalogue(open_page: Open) -> None:
     for id in CATALOGUE:
         assert evidence_class(id).blind_to in said
         assert evidence_class(id).formula in said
+
+
+def test_methods_list_every_kind_of_system_with_its_settings(open_page: Open) -> None:
+    app = open_page("methods")
+    frames = [frame.value for frame in app.dataframe]
+    table = next(frame for frame in frames if "covers" in frame.columns)
+    assert list(table["kind"]) == list(SYSTEMS)
+    app.selectbox(key="system-settings").set_value("embedding_guard").run()
+    assert not app.exception
+    assert any("threshold" in set(frame.value.get("setting", ())) for frame in app.dataframe)
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in (APP.parent / "pages").glob("[!_]*.py")))

@@ -177,3 +177,36 @@ def test_a_small_change_survives_a_16_bit_base(base: Path, tmp_path: Path) -> No
     assert subject.dtype == "float32"
     assert (change != 0).float().mean() > 0.9
     assert change.abs().max() < 1e-3
+
+
+def test_step_zero_of_a_residual_base_is_the_original_and_neither_part_alone_is(
+    base: Path, made: Path, tmp_path: Path
+) -> None:
+    """LoKU (FILA) stores W - s B A as its base; before any step, residual base and adapter are the original together.
+
+    The naive way, the adapter on the original itself, loads without a word and is another model.
+    """
+    from safetensors.torch import load_file
+
+    from audit.subjects.adapter import merge_adapter
+    from audit.subjects.fingerprint import scan_folder
+
+    own = load_file(made / "adapter_model.safetensors")
+
+    def without(tensors: dict) -> None:
+        for name in tensors:
+            stem = "base_model.model." + name.removesuffix(".weight")
+            if f"{stem}.lora_A.weight" in own:
+                tensors[name] -= 4 / 2 * own[f"{stem}.lora_B.weight"] @ own[f"{stem}.lora_A.weight"]
+
+    residual = Path(shutil.copytree(base, tmp_path / "residual"))
+    edit_tensors(residual / "model.safetensors", without)
+    fila = Path(shutil.copytree(made, tmp_path / "fila"))
+    edit_json(fila / "adapter_config.json", base_model_name_or_path=str(residual))
+    original, alone, together = (load(spec(path), device="cpu") for path in (base, residual, fila))
+    assert np.abs(logits(together.model) - logits(original.model)).max() < 1e-4
+    assert np.abs(logits(alone.model) - logits(original.model)).max() > 1e-2
+    with pytest.raises(SubjectError, match="whose weights differ"):
+        load(spec(fila, base=str(base)), device="cpu")
+    naive = merge_adapter(load(spec(base), device="cpu").model, fila, scan_folder(spec(fila)).keys(), "naive")
+    assert np.abs(logits(naive) - logits(original.model)).max() > 1e-2

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.evidence.concepts._mlp import mlp_outputs, value_vectors
+from audit.activations.mlp import mlp_outputs
+from audit.evidence.concepts._mlp import value_vectors
 from audit.types import Role
 
 if TYPE_CHECKING:

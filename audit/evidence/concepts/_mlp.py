@@ -6,43 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from audit.activations.layers import decoder_layers
-from audit.errors import NotApplicable, SubjectError
+from audit.activations.mlp import mlp_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-NAMES = (
-    "mlp.down_proj",  # Llama, Mistral, Qwen, Gemma, OLMo
-    "mlp.dense_4h_to_h",  # GPT-NeoX, Pythia, Falcon
-    "mlp.c_proj",  # GPT-2, GPT-Neo
-    "mlp.fc_out",  # GPT-J
-    "mlp.fc2",  # Phi
-    "fc2",  # OPT
-)
-
-
-def mlp_outputs(model: PreTrainedModel) -> list[nn.Module]:
-    """The output projection of the MLP of every block, in order.
-
-    Raises NotApplicable for a model whose MLPs are built in another way (a mixture of experts, say).
-    """
-    try:
-        blocks = decoder_layers(model)
-    except SubjectError as error:
-        raise NotApplicable(str(error)) from error
-    found = []
-    for number, block in enumerate(blocks):
-        modules = dict(block.named_modules())
-        name = next((name for name in NAMES if getattr(modules.get(name), "weight", None) is not None), None)
-        if name is None:
-            raise NotApplicable(
-                f"Block {number} of {type(model).__name__} has no MLP output projection under any of the names "
-                f"{', '.join(NAMES)}, so there are no value vectors to look at."
-            )
-        found.append(modules[name])
-    return found
 
 
 def value_vectors(module: nn.Module) -> Tensor:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audit.activations.mlp import mlp_outputs
 from audit.evidence.concepts._answers import first_tokens, likelihoods
-from audit.evidence.concepts._mlp import mlp_outputs, value_vectors, writing
+from audit.evidence.concepts._mlp import value_vectors, writing
 from audit.types import Split
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audit.activations.mlp import mlp_outputs
 from audit.errors import CaseError, NotIdentifiable
 from audit.evidence.concepts._answers import answers_of, batches, first_tokens
 from audit.evidence.concepts._given import given_vectors
-from audit.evidence.concepts._mlp import mlp_outputs, reading, value_vectors
+from audit.evidence.concepts._mlp import reading, value_vectors
 from audit.stats import halves
 from audit.types import Split
 

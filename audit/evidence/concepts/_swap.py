@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from audit.evidence.concepts._mlp import mlp_outputs
+from audit.activations.mlp import mlp_outputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
+from audit.activations.mlp import mlp_outputs
 from audit.bench import Bench
 from audit.errors import CaseError, NotIdentifiable
-from audit.evidence.concepts._mlp import mlp_outputs, writing
+from audit.evidence.concepts._mlp import writing
 from audit.evidence.concepts._swap import columns, projections, whole
 from audit.evidence.concepts.transplant import ALL, CARRIED, NOTHING, PUT_BACK, VECTORS, Transplant
 from audit.stats import conclude

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from audit.activations.encode import Encoded
+from audit.activations.mlp import mlp_outputs
 from audit.bench import Bench
 from audit.collect import collect
 from audit.errors import CaseError, NotApplicable, NotIdentifiable
 from audit.evidence.concepts._given import named_vectors, read_concept_vectors
 from audit.evidence.concepts._likeness import compare, jaccard, kinship
-from audit.evidence.concepts._mlp import mlp_outputs, value_vectors, writing
+from audit.evidence.concepts._mlp import value_vectors, writing
 from audit.evidence.concepts._selection import Chosen, attributions, choose
 from audit.evidence.concepts.value_vectors import ValueVectors
 from audit.stats import conclude

@@ -1,0 +1,89 @@
+"""Every kind of system described from its own class, and the entry of one as a form holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audit._casepaths import place_part
+from audit.errors import CaseError, SubjectError
+from audit.subjects.settings import settings_from
+from audit.subjects.systems.kinds import KIND, SYSTEMS, system_class, system_of
+from audit.types import Access, SubjectSpec
+from audit.views.methods import Setting, settings_of_class
+
+PLAIN = "a plain model"
+
+
+@lru_cache(maxsize=32)
+def settings(kind: str) -> tuple[Setting, ...]:
+    """The settings of a kind with their defaults and meanings."""
+    return settings_of_class(system_class(kind))
+
+
+def options() -> dict[str, str]:
+    """What a form offers: kind → what it is, a plain model first."""
+    return {"": PLAIN, **{kind: system_class(kind).title for kind in SYSTEMS}}
+
+
+def seen(kind: str) -> str:
+    """How deep one sees into such a system."""
+    access = system_class(kind).access
+    return ", ".join(str(level) for level in Access if level in access)
+
+
+def table() -> pd.DataFrame:
+    """Every kind: its name in case files, what it is, how it works, what is seen of it, whose systems it covers."""
+    rows = []
+    for kind in SYSTEMS:
+        cls = system_class(kind)
+        rows.append((kind, cls.title, cls.does, seen(kind), cls.papers))
+    return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
+
+
+def entry(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a case file holds of a system: its kind, and what differs from the defaults; nothing for a plain model."""
+    if not kind:
+        return {}
+    different = {s.name: values[s.name] for s in settings(kind) if s.name in values and values[s.name] != s.default}
+    return {KIND: kind, **different}
+
+
+def takes_texts(kind: str, setting: str) -> bool:
+    """Whether a setting that is a list holds texts, so that "1984" in it is a name and no number."""
+    return any(field.name == setting and "str" in str(field.type) for field in fields(system_class(kind)))
+
+
+def placed(name: str, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The entry of a system, checked, its models, folders and files as absolute paths below `root`.
+
+    Raises CaseError with one sentence for whatever is wrong.
+    """
+    if not values:
+        return {}
+    try:
+        settings_from(values, name)
+    except SubjectError as error:
+        raise CaseError(str(error)) from error
+    cls, found = system_class(values[KIND]), dict(values)
+    for key in (*cls.models, *cls.folders, *cls.files):
+        if found.get(key):
+            found[key] = place_part(str(found[key]).strip(), f"The {key} of {name}", root, root, of=cls.kind_of(key))
+    return found
+
+
+def parts_of(spec: SubjectSpec) -> list[SubjectSpec]:
+    """The further models that a subject is made of."""
+    system = system_of(spec)
+    return list(system.parts(spec).values()) if system else []
+
+
+def in_words(spec: SubjectSpec) -> str:
+    """A candidate's name, and what it is where it is no plain model."""
+    system = system_of(spec)
+    return f"{spec.name} ({system.title} on {Path(spec.path).name})" if system else spec.name
