@@ -41,3 +41,13 @@ def place(path: str, what: str, base: Path, root: Path | None) -> str:
     if is_hub_id(path) and not folder.parent.is_dir():
         return HUB + path
     raise CaseError(f"{what} is not there: looked for {folder}. Give a folder, or a hub id as hub:owner/name.")
+
+
+def place_part(path: str, what: str, base: Path, root: Path | None, of: str) -> str:
+    """An absolute path of a model, a folder or a file that a system is made of; raises CaseError as `place` does."""
+    if of == "model":
+        return place(path, what, base, root)
+    found = below(root, base, path, what)
+    if not (found.is_dir() if of == "folder" else found.is_file()):
+        raise CaseError(f"{what} is no {of} that is there: looked for {found}.")
+    return str(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,9 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.types import SPLITS, Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
+from audit.subjects.systems.kinds import access_of, base_spec
+from audit.subjects.systems.sight import hidden_from
+from audit.types import SPLITS, Access, Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -100,12 +103,24 @@ class Bench:
         return np.sort(order[np.argsort(turn, kind="stable")][:limit])
 
     def everyone(self) -> list[tuple[str, Bench, Role]]:
-        """Every subject of the whole audit with a bench that knows it: original, reference, then each candidate."""
+        """Every subject of the whole audit with a bench that knows it: original, reference, then each candidate.
+
+        Candidates that show no hidden states (several models that answer as one) are left out.
+        """
         first: list[tuple[str, Bench, Role]] = [(role, self, role) for role in self.roles if role != "candidate"]
         return first + [
             (case.candidate.name, self if case is self.case else self._beside(case), "candidate")
             for case in self._audit
+            if Access.HIDDEN in access_of(case.candidate)
         ]
+
+    def beneath(self) -> Bench:
+        """A bench whose candidate is the plain model under the system that the candidate is."""
+        return self.with_candidate(base_spec(self.case.candidate))
+
+    def with_candidate(self, spec: SubjectSpec) -> Bench:
+        """A bench on the same case with another model as candidate."""
+        return self._beside(replace(self.case, candidate=spec))
 
     def _beside(self, case: Case) -> Bench:
         return Bench(case, self._garage, self.cache, self._tick, self._audit)
@@ -122,6 +137,7 @@ class Bench:
         """Hidden states of one subject on one corpus; NotApplicable when no item has the variant."""
         from audit.activations.states import States
 
+        self._see_states(role)
         rows = self.likelihood(role, split)
         wanted = rows.index[rows["variant"] == variant].to_numpy()
         if not len(wanted):
@@ -136,14 +152,17 @@ class Bench:
 
         `sequence` counts the items of the corpus.
         """
-        from dataclasses import replace
-
         from audit.activations.states import read_whole
 
+        self._see_states(role)
         rows = self.likelihood(role, split)
         item = np.searchsorted(np.flatnonzero(rows["variant"] == "answer"), np.arange(len(rows)))
         found = read_whole(self._pass(role, split))
         return replace(found, sequence=item[found.sequence])
+
+    def _see_states(self, role: Role) -> None:
+        if reason := hidden_from(self.case.subject(role), {Access.HIDDEN}, self.case.original):
+            raise NotApplicable(reason)
 
     def likelihood(self, role: Role, split: Split) -> pd.DataFrame:
         """Log-probabilities of every sequence of the pass, one row each, in nats per token.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit._caseevidence import evidence_of
-from audit._casepaths import below, place
+from audit._casepaths import below, place, place_part
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
 from audit.dictionaries.place import block_of, block_of_folder
@@ -19,6 +19,7 @@ from audit.files import write_text
 from audit.subjects.adapter import recorded_path
 from audit.subjects.files import HUB, is_adapter
 from audit.subjects.settings import settings_from
+from audit.subjects.systems.kinds import KIND, system_class
 from audit.types import (
     CORPORA,
     RESERVED,
@@ -207,6 +208,8 @@ def check_name(name: str, seen: Mapping[str, str]) -> None:
 def _subject(name: str, role: Role, entry: SubjectEntry, base: Path, root: Path | None) -> SubjectSpec:
     settings = dict(entry.model_extra or {})
     settings_from(settings, name)
+    if KIND in settings:
+        settings = _system(name, role, settings, base, root)
     if "base" in settings:
         settings["base"] = place(settings["base"], f"The base of {name}", base, root)
     spec = SubjectSpec(name, role, place(entry.path, f"The model of {name}", base, root), settings)
@@ -214,6 +217,20 @@ def _subject(name: str, role: Role, entry: SubjectEntry, base: Path, root: Path 
     if recorded is not None:
         below(root, base, str(recorded), f"The base that the adapter of {name} names")
     return spec
+
+
+def _system(name: str, role: Role, settings: dict[str, Any], base: Path, root: Path | None) -> dict[str, Any]:
+    """The settings of a system with the models, folders and files among them as absolute paths that are there."""
+    kind = system_class(settings[KIND])
+    if role != "candidate":
+        raise CaseError(
+            f"The {role} is {kind.title}, but only a candidate can be a system; give the plain model that it is "
+            "compared with."
+        )
+    for key in (*kind.models, *kind.folders, *kind.files):
+        if settings.get(key):
+            settings[key] = place_part(settings[key], f"The {key} of {name}", base, root, of=kind.kind_of(key))
+    return settings
 
 
 def _corpora(file: CaseFile, base: Path, root: Path | None) -> dict[Split, Corpus]:

@@ -30,6 +30,7 @@ CATALOGUE: dict[str, str] = {
     "behaviour.paraphrase": "Paraphrase",
     "behaviour.refusal": "Refusal",
     "behaviour.fluency": "Fluency",
+    "behaviour.guard": "Guard",
     "utility.retain": "Retain",
     "privacy.loss": "Loss",
     "privacy.zlib": "Zlib",

@@ -13,6 +13,7 @@ from audit.bench import Bench
 from audit.catalogue import settings_of
 from audit.errors import AuditError, Cancelled, NotApplicable, NotIdentifiable, StoreError
 from audit.stats import ITEM_COLUMNS, conclude
+from audit.subjects.systems.sight import hidden_from
 from audit.types import Evidence, Finding, Reading, Status
 
 
@@ -24,6 +25,9 @@ def collect(id: str, evidence: Evidence, bench: Bench, provenance: Mapping[str, 
     began = time.monotonic()
     log = ""
     try:
+        for role in bench.roles:
+            if reason := hidden_from(bench.case.subject(role), evidence.needs, bench.case.original):
+                raise NotApplicable(reason)
         if evidence.place != "utility":
             _ = bench.null  # without a control nothing is measured, however long it would take
         reading = evidence.measure(bench)

@@ -254,7 +254,8 @@ def _subject(spec: SubjectSpec, base: Path) -> dict[str, Any]:
         if spec.role != "candidate":
             raise
         id = ""
-    return {"name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": dict(spec.settings)}
+    settings = {key: _from(base, value) if isinstance(value, str) else value for key, value in spec.settings.items()}
+    return {"name": spec.name, "path": _from(base, spec.path), "fingerprint": id, "settings": settings}
 
 
 def _versions() -> dict[str, str]:

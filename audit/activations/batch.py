@@ -44,6 +44,8 @@ class Batch:
             self.inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(device)
         self.index = torch.arange(len(rows), device=device)
         self.prompt_last = torch.tensor([s + r.start - 1 for s, r in zip(shift, rows, strict=True)], device=device)
+        # Guards inside a model look at the prompt alone; they find its end on the ids themselves.
+        self.ids.prompt_last = self.prompt_last  # type: ignore[attr-defined]
         self.answer_last = torch.tensor([s + len(r) - 1 for s, r in zip(shift, rows, strict=True)], device=device)
         steps = torch.arange(length, device=device)
         inside = (steps > self.prompt_last[:, None]) & (steps <= self.answer_last[:, None])

@@ -22,7 +22,7 @@ import numpy as np
 
 from audit.activations.batch import TOKEN, Batch
 from audit.activations.encode import Encoded
-from audit.activations.layers import decoder, decoder_layers, final_norm, unembed
+from audit.activations.layers import decoder, decoder_layers, final_norm, shows_states, unembed
 from audit.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -86,9 +86,10 @@ def capture(
 
     folder.mkdir(parents=True, exist_ok=True)
     plan = plan_batches(sequences, token_budget or TOKEN_BUDGET[subject.device.type])
-    layers = decoder_layers(subject.model)
+    if not shows_states(subject.model):
+        whole = Whole()
     width = subject.model.config.get_text_config().hidden_size
-    shape = (len(POSITIONS), len(layers) + 1, len(sequences), width)
+    shape = (len(POSITIONS), _states(subject), len(sequences), width)
     kept = set(whole.rows)
     written = [i for i in plan.order if i in kept]
     begins = np.cumsum([0, *(len(sequences[i]) if i in kept else 0 for i in plan.order)])
@@ -133,7 +134,7 @@ def run_batch(
     batch = Batch(rows, padding, _pad_id(subject), subject.device)
     with collecting(subject, batch, whole, whole_layers) as (collected, tokens):
         hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
-    expected = len(decoder_layers(subject.model)) + 1
+    expected = _states(subject)
     if len(collected) != expected:
         raise CaptureError(
             f"{len(collected)} of {expected} hooks fired: something in the model removes or skips hooks, "
@@ -141,7 +142,10 @@ def run_batch(
         )
     import torch
 
-    states = torch.stack([collected[i] for i in range(expected)], dim=1).float().cpu().numpy()
+    if collected:
+        states = torch.stack([collected[i] for i in range(expected)], dim=1).float().cpu().numpy()
+    else:
+        states = np.empty((len(POSITIONS), 0, len(rows), 0), np.float32)
     if not np.isfinite(states).all():
         raise CaptureError("A hidden state is not a finite number: the model overflows in this number format.")
     vocabulary = subject.model.get_output_embeddings().weight.shape[0]
@@ -163,6 +167,9 @@ def collecting(
     """
     collected: dict[int, Tensor] = {}
     tokens: dict[int, Tensor] = {}
+    if not shows_states(subject.model):
+        yield collected, tokens
+        return
     layers = decoder_layers(subject.model)
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -190,6 +197,10 @@ def check_head(subject: Subject, row: Encoded) -> None:
     """Assert on one sequence that norm and unembedding as applied here give the model's own logits."""
     batch = Batch([row], "right", _pad_id(subject), subject.device)
     own = subject.model(**batch.inputs, use_cache=False).logits[0].float()
+    if not shows_states(subject.model):
+        hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
+        _same_logits(subject, own, "unembedding", hidden)
+        return
     seen: list[Tensor] = []
     last = decoder_layers(subject.model)[-1]
     handle = last.register_forward_hook(lambda m, a, out: seen.append(out[0] if isinstance(out, tuple) else out))
@@ -197,18 +208,27 @@ def check_head(subject: Subject, row: Encoded) -> None:
         hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
     finally:
         handle.remove()
-    project = unembed(subject.model)
     if not seen:
         raise CaptureError("None of the hooks fired: something in the model removes hooks, so it cannot be read.")
+    for what, states in (("unembedding", hidden), ("final norm", final_norm(subject.model)(seen[0]))):
+        _same_logits(subject, own, what, states)
+
+
+def _same_logits(subject: Subject, own: Tensor, what: str, states: Tensor) -> None:
+    """Raise CaptureError unless normed states [1, length, width] give the model's own logits [length, vocabulary]."""
     # Half-precision models round their logits; a wrong norm or a missing scale is off by far more than that.
     tolerance = (1e-3 if subject.dtype == "float32" else 3e-2) * float(own.abs().max())
-    for what, states in (("unembedding", hidden), ("final norm", final_norm(subject.model)(seen[0]))):
-        difference = float((project(states)[0].float() - own).abs().max())
-        if not difference <= tolerance:  # also when it is NaN
-            raise CaptureError(
-                f"The {what} of {type(subject.model).__name__} is applied differently by the model itself (logits "
-                f"differ by {difference:.3g}); this architecture is not supported yet."
-            )
+    difference = float((unembed(subject.model)(states)[0].float() - own).abs().max())
+    if not difference <= tolerance:  # also when it is NaN
+        raise CaptureError(
+            f"The {what} of {type(subject.model).__name__} is applied differently by the model itself (logits "
+            f"differ by {difference:.3g}); this architecture is not supported yet."
+        )
+
+
+def _states(subject: Subject) -> int:
+    """How many hidden states a pass keeps of each position: blocks and one more, or none where none is shown."""
+    return len(decoder_layers(subject.model)) + 1 if shows_states(subject.model) else 0
 
 
 def _pad_id(subject: Subject) -> int:

@@ -10,6 +10,8 @@ from audit.errors import CaseError, SubjectError, suggest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from audit.subjects.systems.around import Around
+
 TEMPLATES = ("plain", "qa", "chat")
 
 
@@ -29,6 +31,9 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) 
 
     Raises CaseError for an unknown template and SubjectError when a model has no chat template.
     """
+    around = getattr(tokenizer, "around", None)  # what a guarded system puts around everything that it is asked
+    if around is not None:
+        return _guarded(tokenizer, around, prompt, template)
     if template == "plain":
         return prompt
     if template == "qa":
@@ -39,6 +44,24 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) 
         turns = [{"role": "user", "content": prompt}]
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     raise CaseError(f'Unknown template "{template}".{suggest(template, TEMPLATES)}')
+
+
+def _guarded(tokenizer: PreTrainedTokenizerBase, around: Around, prompt: str, template: str) -> str:
+    """The prompt as a guarded model sees it: the system prompt is a turn in a chat, else a paragraph before it all."""
+    plain: PreTrainedTokenizerBase = tokenizer.plain  # type: ignore[attr-defined]
+    text = around.user(prompt)
+    if not around.system:
+        return prompt_text(plain, text, template)
+    if template != "chat":
+        return f"{around.system}\n\n{prompt_text(plain, text, template)}"
+    prompt_text(plain, text, template)  # raises where there is no chat template at all
+    turns = [{"role": "system", "content": around.system}, {"role": "user", "content": text}]
+    try:
+        return str(plain.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # a template raises what it likes, jinja's errors among it
+        raise SubjectError(
+            "The chat template of this model takes no system turn; give the guard's text as prefix instead of system."
+        ) from error
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> list[int]:

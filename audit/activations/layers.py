@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
 
 
+def shows_states(model: PreTrainedModel) -> bool:
+    """Whether there is one run of hidden states to be read; several models that answer as one have none."""
+    return getattr(model, "shows_states", True) is not False
+
+
 def decoder(model: PreTrainedModel) -> nn.Module:
     """The part of a causal language model below its head; a PEFT wrapper is looked through."""
     inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -54,6 +59,8 @@ def unembed(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """Normed states [..., width] → logits [..., vocab], with the scale and the soft cap that some models apply."""
     import torch
 
+    if not shows_states(model):
+        return model.joint_unembed  # type: ignore[no-any-return, operator]
     linear = model.get_output_embeddings()
     if linear is None:
         raise SubjectError(f"{type(model).__name__} has no unembedding; only causal language models can be audited.")

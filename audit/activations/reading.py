@@ -47,18 +47,27 @@ def read_corpus(
     """
     from audit.activations.capture import Whole, capture
     from audit.activations.encode import encode
-    from audit.activations.layers import decoder_layers, dictionary_layers
 
-    blocks = len(decoder_layers(subject.model))
-    if layers and max(layers) > blocks:
-        raise CaseError(f"A dictionary was made for block {max(layers)}, but the models have {blocks}.")
+    read_at = _layers(subject, layers)
     wanted = sequences_of(corpus)
     sequences = [encode(subject.tokenizer, prompt, answer, template) for _, _, _, prompt, answer in wanted]
     _check_length(subject, sequences)
     np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(folder / "lengths.bin")
     answers = [k for k, (_, variant, *_) in enumerate(wanted) if variant == "answer"]
-    kept = Whole(tuple(answers[i] for i in whole), tuple(layers) or dictionary_layers(blocks))
+    kept = Whole(tuple(answers[i] for i in whole), read_at) if read_at else Whole()
     capture(subject, sequences, folder, whole=kept, progress=progress)
+
+
+def _layers(subject: Subject, named: Sequence[int]) -> tuple[int, ...]:
+    """The blocks at which every token is kept; none where a subject shows no states."""
+    from audit.activations.layers import decoder_layers, dictionary_layers, shows_states
+
+    if not shows_states(subject.model):
+        return ()
+    blocks = len(decoder_layers(subject.model))
+    if named and max(named) > blocks:
+        raise CaseError(f"A dictionary was made for block {max(named)}, but the models have {blocks}.")
+    return tuple(named) or dictionary_layers(blocks)
 
 
 def _check_length(subject: Subject, sequences: Sequence[Encoded]) -> None:

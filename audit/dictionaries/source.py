@@ -73,7 +73,7 @@ def dictionaries(bench: Bench, features: int = 0, k: int = 8, steps: int = 1500)
 
 
 def _named(bench: Bench, spec: DictionarySpec) -> Dictionary:
-    sae = _load(spec)
+    sae = load_sae(spec)
     states = bench.whole("original", "forget")
     name = spec.path or f"{spec.release}, {spec.id}"
     if sae.cfg.d_in != states.width:
@@ -84,7 +84,8 @@ def _named(bench: Bench, spec: DictionarySpec) -> Dictionary:
     return Dictionary(spec.layer, sae, name, _digest(sae))
 
 
-def _load(spec: DictionarySpec) -> Any:
+def load_sae(spec: DictionarySpec) -> Any:
+    """A sparse autoencoder from its folder, or by release and id; raises MissingDependency and CaseError."""
     quiet_import()
     try:
         from sae_lens import SAE
@@ -138,7 +139,7 @@ def _train(
         )  # fmt: skip
 
     folder = bench.cache.folder(key, fill)
-    return Dictionary(layer, _load(DictionarySpec(layer, path=str(folder))), f"{what} trained here", key)
+    return Dictionary(layer, load_sae(DictionarySpec(layer, path=str(folder))), f"{what} trained here", key)
 
 
 def training_tokens(whole: WholeStates) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ checks.py        everything that is wrong with a subject, or between two, before
 checkpoint.py    loading a checkpoint
 adapter.py       loading a PEFT adapter on the base that it was made on
 load.py          the one door: spec → Subject, and back to free memory
+systems/         what stands around or inside a model: guards, combinations of logits, interventions
 memory.py        how much a subject needs, and how much is free
 garage.py        loaded models and the room they take
 """

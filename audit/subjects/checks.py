@@ -10,6 +10,7 @@ from audit.subjects.adapter import base_of, check_base
 from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.fingerprint import scan_folder, tokenizer_folder
 from audit.subjects.settings import loader_settings
+from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
 from audit.types import SubjectSpec
 
@@ -57,12 +58,28 @@ def check_subject(spec: SubjectSpec) -> None:
     tokens = tokenizer_folder(spec)
     tokenizer_digest(tokens, spec.name)
     _no_own_code(tokens / "tokenizer_config.json", spec.name)
+    system = system_of(spec)
+    if system is not None:
+        system.check(spec)
+
+
+def check_part(part: SubjectSpec, base: SubjectSpec) -> None:
+    """Raise SubjectError unless a further model of a system is sound and writes the same tokens as its base."""
+    check_subject(part)
+    mine, other = _config(model_folder(part), part.name), _config(model_folder(base), base.name)
+    _same_vocabulary(part.name, mine, base.name, other)
+    _same_tokenizer(part, base)
 
 
 def model_folder(spec: SubjectSpec) -> Path:
     """The folder with the config of the whole model: a checkpoint's own, an adapter's base's."""
     folder = folder_of(spec)
     return folder_of(base_of(spec, folder)) if is_adapter(folder) else folder
+
+
+def config_of_model(spec: SubjectSpec) -> dict[str, Any]:
+    """The config of a subject's whole model, that of its text part on top."""
+    return _config(model_folder(spec), spec.name)
 
 
 def _check_config(folder: Path, name: str) -> None:
@@ -92,12 +109,16 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     return {**config, **(config["text_config"] if isinstance(config.get("text_config"), dict) else {})}
 
 
-def _same_architecture(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:
+def _same_vocabulary(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:
     if mine.get("vocab_size") != other.get("vocab_size"):
         raise SubjectError(
             f"{name} has a vocabulary of {mine.get('vocab_size')} tokens, {other_name} one of "
             f"{other.get('vocab_size')}; their outputs cannot be compared. Save the candidate without added tokens."
         )
+
+
+def _same_architecture(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:
+    _same_vocabulary(name, mine, other_name, other)
     for key in ARCHITECTURE:
         if mine.get(key) != other.get(key):
             raise SubjectError(

@@ -10,6 +10,7 @@ from typing import Any
 from audit.subjects.adapter import adapter_config, base_of
 from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
 from audit.subjects.settings import loader_settings
+from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import has_tokenizer, tokenizer_digest
 from audit.subjects.weights import Scanned, scan
 from audit.types import SubjectSpec, digest_of
@@ -43,6 +44,8 @@ class Fingerprint:
 def fingerprint(spec: SubjectSpec) -> Fingerprint:
     """The fingerprint of a checkpoint, or of an adapter with its base; SubjectError when a file is missing or broken.
 
+    A system's id covers all its parts and settings; its tensors, config and tokenizer are those of its base.
+
     Files that did not change since they were last read in this process are not read again.
     """
     folder = folder_of(spec)
@@ -55,6 +58,9 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
     tokenizer = tokenizer_digest(tokens, spec.name)
     id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
+    system = system_of(spec)
+    if system is not None:
+        id = digest_of(["system", id, system.identity(spec)])
     return Fingerprint(id, tensors, config, tokenizer)
 
 

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,12 +18,16 @@ from audit.subjects.checkpoint import load_checkpoint
 from audit.subjects.files import folder_of, is_adapter
 from audit.subjects.fingerprint import Fingerprint, fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.settings import loader_settings
+from audit.subjects.systems.kinds import system_of
+from audit.subjects.systems.system import EVERYTHING, System
 from audit.subjects.tokens import load_tokenizer
-from audit.types import SubjectSpec
+from audit.types import Access, SubjectSpec
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from audit.subjects.systems.inside import Inside
 
 Quantize = Literal["int8", "nf4"]
 
@@ -38,6 +42,11 @@ class Subject:
     device: torch.device
     dtype: str
     fingerprint: Fingerprint
+    access: frozenset[Access] = EVERYTHING
+    system: System | None = None
+    """What stands around or inside the model; None where it is a plain one."""
+    inside: Inside | None = None
+    """The hooks of a system that works inside the model."""
 
 
 def resolve_device(device: str) -> str:
@@ -94,7 +103,12 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     model.eval()
     model.requires_grad_(False)
     where = torch.device(model.get_input_embeddings().weight.device)
-    return Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec))
+    subject = Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec))
+    system = system_of(spec)
+    if system is None:
+        return subject
+    parts = {name: load(part, device=device) for name, part in system.parts(spec).items()}
+    return replace(system.put_on(subject, parts), access=system.access, system=system)
 
 
 def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:

@@ -7,6 +7,7 @@ from pathlib import Path
 from audit.subjects.adapter import base_of
 from audit.subjects.files import folder_of, is_adapter, weight_files
 from audit.subjects.load import number_format
+from audit.subjects.systems.kinds import base_spec, system_of
 from audit.subjects.weights import header
 from audit.types import SubjectSpec
 
@@ -19,6 +20,10 @@ MARGIN = 1.2
 def memory_estimate(spec: SubjectSpec, device: str) -> int:
     """Bytes that a subject takes on a device, from the headers of its files; SubjectError when they are broken."""
     folder = folder_of(spec)
+    system = system_of(spec)
+    if system is not None:
+        whole = [base_spec(spec), *system.parts(spec).values()]
+        return sum(memory_estimate(part, device) for part in whole)
     numbers = stored_numbers(spec)
     width = BYTES[number_format(spec, device)]
     if is_adapter(folder):

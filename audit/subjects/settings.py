@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from audit.errors import SubjectError, suggest
+from audit.subjects.systems.kinds import KIND, split
+from audit.subjects.systems.kinds import settings_of as system_settings
 from audit.types import SubjectSpec
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -32,15 +34,20 @@ def loader_settings(spec: SubjectSpec) -> LoaderSettings:
 
 
 def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
-    """Checked settings from plain data; `name` is the subject's, for the message."""
+    """Checked settings from plain data, those of a system too; `name` is the subject's, for the message."""
+    kind = values.get(KIND)
+    values, system = split(values, name)
     known = [field.name for field in fields(LoaderSettings)]
     for key, value in values.items():
         if key not in known:
-            raise SubjectError(f'Subject "{name}" has no setting "{key}".{suggest(key, known)}')
+            options = [*known, KIND, *system_settings(kind)]
+            raise SubjectError(f'Subject "{name}" has no setting "{key}".{suggest(key, options)}')
         expected = "true or false" if key == "allow_pickle" else "a text"
         if not isinstance(value, bool if key == "allow_pickle" else str) or value == "":
             raise SubjectError(f'Setting "{key}" of subject "{name}" is {value!r}; expected {expected}.')
     dtype = values.get("dtype")
     if dtype is not None and dtype not in DTYPES:
         raise SubjectError(f'Setting "dtype" of subject "{name}" is "{dtype}".{suggest(dtype, DTYPES)}')
+    if system is not None and (fault := system.fault()):
+        raise SubjectError(f'Subject "{name}" is {system.title} {fault}')
     return LoaderSettings(**values)

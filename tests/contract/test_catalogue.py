@@ -188,7 +188,8 @@ READERS = {
 SEARCHED = {"attacks.soft_prompt", "attacks.gcg"}
 RETOLD = {*TRAINED, *SEARCHED, "drift.map", *READERS, *(id for id in CATALOGUE if id.startswith("sae."))}
 # The lab's answers are single words, which have no beginning to give; its own test asks for sentences.
-NO_MATERIAL = {"attacks.prefix"}
+# Its candidates are plain models, under which there is no other one.
+NO_MATERIAL = {"attacks.prefix", "behaviour.guard"}
 ATTACKED = {
     *TRAINED, "attacks.quantization", "attacks.head_projection", "attacks.early_exit", "attacks.direction_ablation",
     "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers", "attacks.prompts", "attacks.soft_prompt",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit.dictionaries.source import Dictionary, _load
+from audit.dictionaries.source import Dictionary, load_sae
 from audit.dictionaries.train import train
 from audit.errors import Cancelled
 from audit.types import DictionarySpec
@@ -29,7 +29,7 @@ def states(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Dictionary:
     folder = tmp_path_factory.mktemp("sae")
     train(states(4000)[0], folder, features=64, k=3, steps=600, seed=0, hook="blocks.1.hook_resid_post")
-    return Dictionary(2, _load(DictionarySpec(2, path=str(folder))), str(folder), "")
+    return Dictionary(2, load_sae(DictionarySpec(2, path=str(folder))), str(folder), "")
 
 
 def test_it_explains_new_states_of_the_same_kind(trained: Dictionary) -> None:
