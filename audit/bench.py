@@ -230,7 +230,7 @@ class Bench:
         if self.modality is Modality.IMAGES:  # the pass knows it already
             from audit.activations.images import read_said
 
-            said = read_said(self._pass(role, split))
+            said = read_said(self._pass(role, split), self.corpus(split))
             return [said[i] for i in places]
         chosen = [items[i] for i in places]
 
@@ -249,9 +249,39 @@ class Bench:
         """Logits of an image classifier's classes, in corpus order [items, classes]; NotApplicable for other kinds."""
         from audit.activations.images import read_outputs
 
+        return read_outputs(self._images(role, split))
+
+    def features(self, role: Role, split: Split) -> np.ndarray:
+        """What an image classifier's last linear layer reads [items, features]; NotApplicable for other kinds."""
+        from audit.activations.images import read_features
+
+        return read_features(self._images(role, split))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of an image classifier's classes in the order of its logits; NotApplicable for other kinds."""
+        from audit.activations.images import read_classes
+
+        return read_classes(self._images("original", "forget"))
+
+    def head_of(self, role: Role) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [classes, features] and bias [classes] of an image classifier's last linear layer."""
+        from audit.activations.images import head
+
+        def compute() -> dict[str, np.ndarray]:
+            with self.model(role) as subject:
+                last = head(subject.model)
+                weight = last.weight.float().cpu().numpy()
+                bias = np.zeros(len(weight), np.float32) if last.bias is None else last.bias.float().cpu().numpy()
+            return {"weight": weight, "bias": bias}
+
+        found = self.remember("head", [role], {}, compute, corpora=())
+        return found["weight"], found["bias"]
+
+    def _images(self, role: Role, split: Split) -> Path:
         if self.modality is not Modality.IMAGES:
-            raise NotApplicable("These are logits of classes, and the subjects of this case are language models.")
-        return read_outputs(self._pass(role, split))
+            raise NotApplicable("This is of image classifiers, and the subjects of this case are language models.")
+        return self._pass(role, split)
 
     def _asking(self, role: Role, what: str) -> Callable[[float], None]:
         return lambda share: self.progress(0.0, f"asking the {role} about {what}: {share:.0%}")

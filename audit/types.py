@@ -78,6 +78,11 @@ class Modality(StrEnum):
     IMAGES = "images"
 
 
+BOTH = frozenset(Modality)
+"""What an evidence reads that looks at a subject through the views of the bench alone."""
+IMAGES_ONLY = frozenset({Modality.IMAGES})
+
+
 class Utility(StrEnum):
     """What a policy concludes about everything that was to be kept."""
 

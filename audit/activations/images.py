@@ -4,7 +4,8 @@ An image is the prompt, the name of its class an answer of one token over the cl
 position `answer_mean` is the mean over patches or places, `prompt_last` and `answer_last` are the class token where the
 model has one and that mean where it has none. State 0 is the input of the first block or stage, state i the output of
 block or stage i; those of fewer channels than the widest are filled up with zeros, which changes no distance between
-two of them. `said.bin` and `outputs.bin` hold the predicted class and the logits.
+two of them. `said.bin` and `outputs.bin` hold the predicted class and the logits,
+`features.bin` what the last linear layer reads.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
 CONTAINERS = ("layer", "layers", "blocks", "stages")
 """What a model calls the list of its blocks or stages; the first of the right length is taken."""
-SAID, OUTPUTS = "said.bin", "outputs.bin"
+SAID, OUTPUTS, FEATURES = "said.bin", "outputs.bin", "features.bin"
 
 
 def read_images(
@@ -49,15 +50,16 @@ def read_images(
     import torch
 
     targets = [class_of(subject, item, corpus.source) for item in corpus.items]
-    states, tokens, outputs = [], [], []
+    states, tokens, outputs, features = [], [], [], []
     with torch.inference_mode():
         for begin in range(0, len(corpus), BATCH):
             items = corpus.items[begin : begin + BATCH]
-            found, logits = look(subject, items)
+            found, read, logits = look(subject, items)
             wanted = torch.tensor(targets[begin : begin + BATCH], device=logits.device)
             states.append(found)
             tokens.append(records(logits, wanted, lambda block: block, len(items)))
             outputs.append(logits.cpu().numpy())
+            features.append(read.cpu().numpy())
             progress(min(1.0, (begin + BATCH) / len(corpus)))
     every, logits_all = np.concatenate(states, 2), np.concatenate(outputs).astype(np.float32)
     if not (np.isfinite(every).all() and np.isfinite(logits_all).all()):
@@ -66,6 +68,7 @@ def read_images(
     every.tofile(folder / "states.bin")
     np.concatenate(tokens).tofile(folder / "tokens.bin")
     logits_all.tofile(folder / OUTPUTS)
+    np.concatenate(features).astype(np.float32).tofile(folder / FEATURES)
     logits_all.argmax(1).astype(np.int32).tofile(folder / SAID)
     np.full(number, NO_END, TOKEN).tofile(folder / "ends.bin")
     np.ones(number, np.int64).tofile(folder / "lengths.bin")
@@ -77,10 +80,12 @@ def read_images(
     (folder / "layout.json").write_text(json.dumps(layout))
 
 
-def read_said(folder: Path) -> list[str]:
-    """The name of the class that a pass found for each image, in corpus order."""
+def read_said(folder: Path, corpus: Corpus) -> list[str]:
+    """The name of the class that a pass found for each image, in corpus order; a right one as the corpus spells it."""
     classes = json.loads((folder / "layout.json").read_text())["classes"]
-    return [classes[k] for k in np.fromfile(folder / SAID, np.int32)]
+    true = np.fromfile(folder / "tokens.bin", TOKEN)["id"]
+    found = np.fromfile(folder / SAID, np.int32)
+    return [i.answer if k == t else classes[k] for i, k, t in zip(corpus.items, found, true, strict=True)]
 
 
 def read_outputs(folder: Path) -> NDArray[np.float32]:
@@ -89,15 +94,29 @@ def read_outputs(folder: Path) -> NDArray[np.float32]:
     return np.fromfile(folder / OUTPUTS, np.float32).reshape(-1, len(layout["classes"]))
 
 
+def read_features(folder: Path) -> NDArray[np.float32]:
+    """What the last linear layer read in a pass, in corpus order [items, features]."""
+    number = json.loads((folder / "layout.json").read_text())["shape"][2]
+    return np.fromfile(folder / FEATURES, np.float32).reshape(number, -1)
+
+
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """The names of the classes in the order of the logits."""
+    return tuple(json.loads((folder / "layout.json").read_text())["classes"])
+
+
 def says(subject: Subject, items: Sequence[Item], progress: Callable[[float], None] | None = None) -> list[str]:
-    """The name of the class that a live subject finds for each item's image, in order."""
+    """The name of the class that a live subject finds for each item's image; a right one as the corpus spells it."""
     import torch
 
     names: list[str] = []
     with torch.inference_mode():
         for begin in range(0, len(items), BATCH):
-            logits = subject.model(pixel_values=pixels(subject, items[begin : begin + BATCH])).logits
-            names += [subject.classes[k] for k in logits.argmax(1).tolist()]
+            part = items[begin : begin + BATCH]
+            found = subject.model(pixel_values=pixels(subject, part)).logits.argmax(1).tolist()
+            names += [
+                i.answer if k == class_of(subject, i) else subject.classes[k] for i, k in zip(part, found, strict=True)
+            ]
             if progress:
                 progress(min(1.0, (begin + BATCH) / len(items)))
     return names
@@ -132,13 +151,23 @@ def pixels(subject: Subject, items: Sequence[Item]) -> Tensor:
     return found.to(subject.device, next(subject.model.parameters()).dtype)  # type: ignore[no-any-return]
 
 
-def look(subject: Subject, items: Sequence[Item]) -> tuple[NDArray[np.float32], Tensor]:
-    """One batch → its states [positions, layers + 1, rows, width] and its logits [rows, classes], float32."""
+def look(subject: Subject, items: Sequence[Item]) -> tuple[NDArray[np.float32], Tensor, Tensor]:
+    """One batch → its states [positions, layers + 1, rows, width], what the head reads, its logits; all float32."""
     import torch
 
-    parts = blocks(subject.model)
-    with _collecting(subject.model, parts) as seen:
-        logits = subject.model(pixel_values=pixels(subject, items)).logits.float()
+    parts, last = blocks(subject.model), head(subject.model)
+    read: list[Tensor] = []
+    handle = last.register_forward_pre_hook(lambda module, args: read.append(args[0].flatten(1).float()))
+    try:
+        with _collecting(subject.model, parts) as seen:
+            logits = subject.model(pixel_values=pixels(subject, items)).logits.float()
+    finally:
+        handle.remove()
+    if len(read) != 1 or not torch.allclose(_apply(last, read[0]), logits, atol=0.03 * float(logits.abs().max())):
+        raise CaptureError(
+            f"The last linear layer of {type(subject.model).__name__} does not give its logits; this architecture is "
+            "not supported yet."
+        )
     if len(seen) != len(parts) + 1:
         raise CaptureError(
             f"{len(seen)} of {len(parts) + 1} hooks fired: something in the model removes or skips hooks, so its "
@@ -152,7 +181,14 @@ def look(subject: Subject, items: Sequence[Item]) -> tuple[NDArray[np.float32], 
     width = max(state.shape[-1] for state in seen.values())
     pad = torch.nn.functional.pad
     states = [pad(seen[i].float(), (0, width - seen[i].shape[-1])) for i in range(len(seen))]
-    return torch.stack(states, 1).cpu().numpy(), logits
+    return torch.stack(states, 1).cpu().numpy(), read[0], logits
+
+
+def _apply(linear: nn.Linear, read: Tensor) -> Tensor:
+    import torch
+
+    bias = None if linear.bias is None else linear.bias.float()
+    return torch.nn.functional.linear(read, linear.weight.float(), bias)
 
 
 @contextmanager

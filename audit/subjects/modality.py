@@ -15,7 +15,6 @@ PROCESSOR = "preprocessor_config.json"
 CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
 TEXT_ONLY = frozenset({Modality.TEXT})
-BOTH = frozenset(Modality)
 
 
 def modality_of(spec: SubjectSpec) -> Modality:
