@@ -20,9 +20,10 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
+from audit.subjects.modality import modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
-from audit.types import SPLITS, Access, Case, Corpus, Item, Role, Split, SubjectSpec, digest_of
+from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -81,6 +82,11 @@ class Bench:
     def splits(self) -> tuple[Split, ...]:
         """The corpora that a panel is made from: the holdout only where it is the null; raises as `null`."""
         return ("forget",) if self.null == "reference" else ("forget", "holdout")
+
+    @property
+    def modality(self) -> Modality:
+        """What the subjects of the case are shown: text or images."""
+        return modality_of(self.case.original)
 
     def has(self, split: Split) -> bool:
         """Whether the case has a corpus for a split."""
@@ -220,8 +226,13 @@ class Bench:
 
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
         """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
-        items = self.corpus(split).items
-        chosen = [items[i] for i in self.subset(split, limit)]
+        items, places = self.corpus(split).items, self.subset(split, limit)
+        if self.modality is Modality.IMAGES:  # the pass knows it already
+            from audit.activations.images import read_said
+
+            said = read_said(self._pass(role, split), self.corpus(split))
+            return [said[i] for i in places]
+        chosen = [items[i] for i in places]
 
         def compute() -> dict[str, np.ndarray]:
             from audit.activations.generate import says
@@ -233,6 +244,44 @@ class Bench:
         inputs = {"items": digest_of([[i.prompt, i.answer] for i in chosen])}
         stored = self.remember("says", [role], inputs, compute, corpora=())
         return [str(text) for text in stored["said"]]
+
+    def outputs(self, role: Role, split: Split) -> np.ndarray:
+        """Logits of an image classifier's classes, in corpus order [items, classes]; NotApplicable for other kinds."""
+        from audit.activations.images import read_outputs
+
+        return read_outputs(self._images(role, split))
+
+    def features(self, role: Role, split: Split) -> np.ndarray:
+        """What an image classifier's last linear layer reads [items, features]; NotApplicable for other kinds."""
+        from audit.activations.images import read_features
+
+        return read_features(self._images(role, split))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of an image classifier's classes in the order of its logits; NotApplicable for other kinds."""
+        from audit.activations.images import read_classes
+
+        return read_classes(self._images("original", "forget"))
+
+    def head_of(self, role: Role) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [classes, features] and bias [classes] of an image classifier's last linear layer."""
+        from audit.activations.images import head
+
+        def compute() -> dict[str, np.ndarray]:
+            with self.model(role) as subject:
+                last = head(subject.model)
+                weight = last.weight.float().cpu().numpy()
+                bias = np.zeros(len(weight), np.float32) if last.bias is None else last.bias.float().cpu().numpy()
+            return {"weight": weight, "bias": bias}
+
+        found = self.remember("head", [role], {}, compute, corpora=())
+        return found["weight"], found["bias"]
+
+    def _images(self, role: Role, split: Split) -> Path:
+        if self.modality is not Modality.IMAGES:
+            raise NotApplicable("This is of image classifiers, and the subjects of this case are language models.")
+        return self._pass(role, split)
 
     def _asking(self, role: Role, what: str) -> Callable[[float], None]:
         return lambda share: self.progress(0.0, f"asking the {role} about {what}: {share:.0%}")

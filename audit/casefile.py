@@ -247,6 +247,9 @@ def _corpora(file: CaseFile, base: Path, root: Path | None) -> dict[Split, Corpu
                 below(root, base, source, f"The {split} corpus")
             block = file.corpora.entity_block if split in SPLITS else None  # general facts are one to an entity
             found[split] = read_corpus(source, split, base=base, entity_block=block)
+            for item in found[split].items if root is not None else ():
+                if item.image and item.image.path:
+                    below(root, base, item.image.path, f"An image of the {split} corpus")
     return found
 
 

@@ -18,6 +18,7 @@ from audit.types import Evidence
 CATALOGUE: dict[str, str] = {
     "behaviour.recall": "Recall",
     "behaviour.probability": "Probability",
+    "behaviour.accuracy": "Accuracy",
     "behaviour.rouge": "RougeScores",
     "behaviour.truth_ratio": "TruthRatio",
     "behaviour.forget_quality": "ForgetQuality",
@@ -38,6 +39,7 @@ CATALOGUE: dict[str, str] = {
     "privacy.min_k_plus_plus": "MinKPlusPlus",
     "privacy.gradnorm": "GradNorm",
     "privacy.reference": "Reference",
+    "privacy.svc": "SVC",
     "privacy.privleak": "PrivLeak",
     "utility.model_utility": "ModelUtility",
     "drift.cka": "CKA",
@@ -76,6 +78,7 @@ CATALOGUE: dict[str, str] = {
     "attacks.relearn_benign": "RelearnBenign",
     "attacks.quantization": "Quantization",
     "attacks.head_projection": "HeadProjection",
+    "attacks.head_transplant": "HeadTransplant",
     "attacks.sampling": "Sampling",
     "attacks.prefix": "Prefix",
     "attacks.prompts": "Prompts",

@@ -126,7 +126,7 @@ def verify(
 
 @app.command()
 def lab(
-    scenario: Annotated[str, typer.Argument(help="Which scenario to build: people.")],
+    scenario: Annotated[str, typer.Argument(help="Which scenario to build: people or digits.")],
     out: Annotated[Path, typer.Option(help="Folder for models, corpora and case file.")],
     seed: Annotated[int, typer.Option(help="Another seed gives other people and other weights.")] = 0,
     scale: Annotated[str, typer.Option(help="small (about 1 M parameters) or tiny (for tests).")] = "small",

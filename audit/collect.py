@@ -13,6 +13,7 @@ from audit.bench import Bench
 from audit.catalogue import settings_of
 from audit.errors import AuditError, Cancelled, NotApplicable, NotIdentifiable, StoreError
 from audit.stats import ITEM_COLUMNS, conclude
+from audit.subjects.modality import check_readable
 from audit.subjects.systems.sight import hidden_from
 from audit.types import Evidence, Finding, Reading, Status
 
@@ -28,6 +29,7 @@ def collect(id: str, evidence: Evidence, bench: Bench, provenance: Mapping[str, 
         for role in bench.roles:
             if reason := hidden_from(bench.case.subject(role), evidence.needs, bench.case.original):
                 raise NotApplicable(reason)
+        check_readable(evidence, bench.modality)
         if evidence.place != "utility":
             _ = bench.null  # without a control nothing is measured, however long it would take
         reading = evidence.measure(bench)

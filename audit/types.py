@@ -71,12 +71,36 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class Modality(StrEnum):
+    """What a subject is shown, and so which questions can be put to it."""
+
+    TEXT = "text"
+    IMAGES = "images"
+
+
+BOTH = frozenset(Modality)
+"""What an evidence reads that looks at a subject through the views of the bench alone."""
+IMAGES_ONLY = frozenset({Modality.IMAGES})
+
+
 class Utility(StrEnum):
     """What a policy concludes about everything that was to be kept."""
 
     KEPT = "kept"
     DAMAGED = "damaged"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The image of an item: a hash of its bytes, and where these are; pixels are read when they are wanted."""
+
+    digest: str
+    place: str
+    """Where it stands in the corpus, for the sentence on an image that cannot be read."""
+    path: str = ""
+    data: bytes = field(default=b"", repr=False)
+    """The bytes themselves where the corpus holds them; else empty, and `path` names the file."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +117,8 @@ class Item:
     entity: str | None = None
     attribute: str | None = None
     label: str | None = None
+    image: Picture | None = None
+    """What is shown instead of the prompt to a model that reads images; the answer is then the name of its class."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +137,19 @@ class Corpus:
         """The entity of each item; an item without one is its own entity."""
         return [item.entity or item.id for item in self.items]
 
+    @property
+    def modality(self) -> Modality:
+        """What its items are: images where every one has an image, else texts."""
+        return Modality.IMAGES if self.items and all(item.image for item in self.items) else Modality.TEXT
+
     @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""
-        rows = [[getattr(item, name) for name in item.__dataclass_fields__] for item in self.items]
+        names = [name for name in Item.__dataclass_fields__ if name != "image"]
+        rows = [
+            [*(getattr(item, name) for name in names), *([item.image.digest] if item.image else [])]
+            for item in self.items
+        ]
         return digest_of([self.split, rows])
 
 
@@ -242,6 +277,8 @@ class Evidence(Protocol):
     needs: ClassVar[frozenset[Access]]
     row: ClassVar[type]
     chart: ClassVar[Chart]
+    # `reads: ClassVar[frozenset[Modality]]`, where an evidence has it, says which subjects it can be put to; without it
+    # language models alone (`audit.subjects.modality.readable`).
     cost: ClassVar[float]
     """Rough work for one subject in units of one forward pass over the corpora; only for estimates of time."""
 

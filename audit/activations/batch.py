@@ -66,7 +66,7 @@ class Batch:
         """Normed states [rows, length, width] → one TOKEN record for each answer token, row by row, `block` at once."""
         row, step = self.inside.nonzero(as_tuple=True)
         step = step + self.first
-        return _records(hidden[row, step - 1], self.ids[row, step], unembed, block)
+        return records(hidden[row, step - 1], self.ids[row, step], unembed, block)
 
     def end_tokens(
         self, hidden: Tensor, unembed: Callable[[Tensor], Tensor], block: int, end: int | None
@@ -80,7 +80,7 @@ class Batch:
 
         if end is None:
             return np.full(len(self.rows), NO_END, TOKEN)
-        return _records(hidden[self.index, self.answer_last], torch.full_like(self.index, end), unembed, block)
+        return records(hidden[self.index, self.answer_last], torch.full_like(self.index, end), unembed, block)
 
     def whole(self, hidden: Tensor, rows: Sequence[int]) -> Tensor:
         """Hidden states [rows, length, width] → every token of some rows, one row after the other [tokens, width]."""
@@ -90,7 +90,7 @@ class Batch:
         return torch.cat(parts).float() if parts else hidden[:0, 0].float()
 
 
-def _records(states: Tensor, targets: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
+def records(states: Tensor, targets: Tensor, unembed: Callable[[Tensor], Tensor], block: int) -> np.ndarray:
     """Normed states [tokens, width] and the token that each predicts [tokens] → TOKEN records, `block` at once."""
     import torch
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audit.activations import images
 from audit.activations.encode import encode, encode_prompt
 from audit.stats import seed_of
 from audit.types import Item
@@ -52,8 +53,11 @@ def says(
 ) -> list[str]:
     """What a subject says to each item's prompt (or to `prompts`), in order: greedy, cut at the first line break.
 
-    `begun` is how each answer begins (empty where it does not); only what is said after it is returned.
+    `begun` is how each answer begins (empty where it does not); only what is said after it is returned. An image
+    classifier names the class of each item's image, whatever is asked.
     """
+    if subject.classes:
+        return images.says(subject, items, progress)
     asked = [item.prompt for item in items] if prompts is None else list(prompts)
     ids = [_ids(subject, p, b, template) for p, b in zip(asked, begun or [""] * len(asked), strict=True)]
     budget = answer_budget(subject, items, template) if items else 0

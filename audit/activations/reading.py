@@ -48,6 +48,11 @@ def read_corpus(
     from audit.activations.capture import Whole, capture
     from audit.activations.encode import encode
 
+    if subject.classes:
+        from audit.activations.images import read_images
+
+        read_images(subject, corpus, folder, progress)
+        return
     read_at = _layers(subject, layers)
     wanted = sequences_of(corpus)
     sequences = [encode(subject.tokenizer, prompt, answer, template) for _, _, _, prompt, answer in wanted]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from audit.errors import CorpusError
-from audit.types import CORPORA, SPLITS, Corpus, Item, Split
+from audit.types import CORPORA, SPLITS, Corpus, Item, Modality, Split
 
 MEANING: dict[Split, str] = {
     "forget": "to be forgotten",
@@ -27,7 +27,8 @@ def check_corpora(corpora: Mapping[Split, Corpus]) -> list[str]:
     for first, second in combinations(present, 2):
         if not (first.split in KEPT and second.split in KEPT):
             _no_common_prompt(first, second)
-    warnings = _entities([corpus for corpus in present if corpus.split in SPLITS])
+    warnings = _whole_classes(corpora)
+    warnings += _entities([corpus for corpus in present if corpus.split in SPLITS])
     for corpus in present:
         warnings += _duplicates(corpus) + _missing(corpus)
     for first, second in combinations(present, 2):
@@ -36,10 +37,15 @@ def check_corpora(corpora: Mapping[Split, Corpus]) -> list[str]:
 
 
 def _no_common_prompt(first: Corpus, second: Corpus) -> None:
-    seen = {_same(item.prompt): item for item in first.items}
+    seen = {_asked(item): item for item in first.items}
     for item in second.items:
-        other = seen.get(_same(item.prompt))
+        other = seen.get(_asked(item))
         if other is not None:
+            if item.image:
+                raise CorpusError(
+                    f"The same image is {_place(first, other)} and {_place(second, item)}, {_cut(item.prompt)}. "
+                    f"It is either {MEANING[first.split]} or {MEANING[second.split]}; remove it from one of them."
+                )
             raise CorpusError(
                 f"The same prompt is item {_place(first, other)} and item {_place(second, item)}: "
                 f'"{_cut(item.prompt)}". '
@@ -51,7 +57,7 @@ def _duplicates(corpus: Corpus) -> list[str]:
     seen: dict[tuple[str, str], Item] = {}
     pairs: list[tuple[Item, Item]] = []
     for item in corpus.items:
-        key = _same(item.prompt), _same(item.answer)
+        key = _asked(item), _same(item.answer)
         if key in seen:
             pairs.append((seen[key], item))
         seen.setdefault(key, item)
@@ -66,7 +72,8 @@ def _duplicates(corpus: Corpus) -> list[str]:
 
 def _entities(corpora: Sequence[Corpus]) -> list[str]:
     """One sentence for all corpora that leave some entity out."""
-    counts = {c.split: (sum(not item.entity for item in c.items), len(c)) for c in corpora}
+    # An image without an entity is one of its own, which is what it should be.
+    counts = {c.split: (sum(not (item.entity or item.image) for item in c.items), len(c)) for c in corpora}
     bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
     if not bare:
         return []
@@ -76,9 +83,23 @@ def _entities(corpora: Sequence[Corpus]) -> list[str]:
     ]
 
 
+def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
+    """What an interval means, and what cannot be asked, where whole classes of images are to be forgotten."""
+    if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality is not Modality.IMAGES:
+        return []
+    mine, kept = ({item.answer for item in corpora[split].items} for split in ("forget", "retain"))
+    if mine & kept:
+        return []
+    return [
+        f"No image to keep is of the class{'es' if len(mine) > 1 else ''} to forget "
+        f"({', '.join(sorted(mine)[:5])}). Intervals then speak of other images of the same classes, not of other "
+        "classes, and probes that learn from what is kept cannot be asked: they never see the forgotten class."
+    ]
+
+
 def _missing(corpus: Corpus) -> list[str]:
     """What some evidences need and no item has."""
-    if corpus.split == "retain":
+    if corpus.split == "retain" or corpus.modality is Modality.IMAGES:
         return []
     needed = [("wrong answers", any(item.wrong_answers for item in corpus.items))]
     if corpus.split in SPLITS:
@@ -107,6 +128,11 @@ def _common_entities(first: Corpus, second: Corpus) -> list[str]:
 
 def _place(corpus: Corpus, item: Item) -> str:
     return f"{item.id} ({corpus.source})"
+
+
+def _asked(item: Item) -> str:
+    """What a model is shown: two images of one name are two, one image under two names is one."""
+    return item.image.digest if item.image else _same(item.prompt)
 
 
 def _same(text: str) -> str:

@@ -7,6 +7,7 @@
 | MUSE | question or prompt | answer or gt | | |
 | RWKU | query | answer | | subject (the entity) |
 | WMDP, MMLU | question | choices[answer] | the other choices | |
+| image classification | the image's name | label | | image: a path, or bytes |
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from audit.corpora import images
 from audit.errors import CorpusError
 from audit.types import Item
 
@@ -26,11 +29,17 @@ ANSWERS = ("answer", "gt")
 OPTION = re.compile(r"option\d+")
 
 
-def item_of(row: Any, place: str, id: str) -> Item:
-    """The item that a row holds; raises CorpusError that begins with the place for anything that is not one."""
+def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
+    """The item that a row holds; raises CorpusError that begins with the place for anything that is not one.
+
+    `folder` is where the path of an image starts from.
+    """
     if not isinstance(row, Mapping):
         raise CorpusError(f'{place}: found {_kind(row)}, expected an object such as {{"prompt": …, "answer": …}}.')
     found = _Row({str(name): value for name, value in row.items() if not _absent(value)}, place)
+    shown = found.any_of(*images.COLUMNS)
+    if shown is not None:
+        found.as_image(shown, id)
     answer, wrong = found.answer()
     return Item(
         id=id,
@@ -42,6 +51,7 @@ def item_of(row: Any, place: str, id: str) -> Item:
         entity=found.word("entity") or (found.word("subject") if "query" in found.values else None),
         attribute=found.word("attribute"),
         label=found.word("label"),
+        image=None if shown is None else images.picture(found.values[shown], place, folder),
     )
 
 
@@ -54,6 +64,14 @@ class _Row:
     def any_of(self, *names: str) -> str | None:
         """The first of these columns that the row has."""
         return next((name for name in names if name in self.values), None)
+
+    def as_image(self, column: str, id: str) -> None:
+        """Fill in what an image leaves out: its label is the answer, its name stands for the prompt."""
+        if not self.any_of(*ANSWERS):
+            label = self.first(("label", "class", "fine_label"), "label")
+            self.values |= {"label": self.word(label), "answer": self.word(label)}
+        if not self.any_of(*PROMPTS):
+            self.values["prompt"] = images.name_of(self.values[column], int(id.rpartition(":")[2]))
 
     def first(self, names: tuple[str, ...], meaning: str) -> str:
         name = self.any_of(*names)

@@ -1,4 +1,4 @@
-"""The lab: small language models built from nothing, whose truth is known because we made it."""
+"""The lab: small models built from nothing, whose truth is known because we made it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
+    "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
 }
 
 
@@ -26,4 +27,8 @@ def build(
     from audit.lab.builder import build_people, checked
 
     checked(scenario, SCENARIOS, scale, seed)
-    return build_people(Path(out), seed=seed, scale_name=scale, progress=progress or (lambda fraction, message: None))
+    if scenario == "digits":
+        from audit.lab.digits.builder import build_digits as make
+    else:
+        make = build_people
+    return make(Path(out), seed=seed, scale_name=scale, progress=progress or (lambda fraction, message: None))

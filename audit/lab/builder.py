@@ -75,13 +75,13 @@ def build_people(out: Path, *, seed: int, scale_name: str, progress: Progress) -
     corpora = people(scale, seed)
     for split, facts in corpora.items():
         write(out / f"{split}.jsonl", _jsonl(facts))
-    with _at_most(THREADS):
+    with at_most(THREADS):
         recall = make_all(plans(scale, seed, corpora), out / "models", scale, corpora, progress)
     check(recall)
     write(out / "truth.toml", truth_toml())
     case = out / "case.toml"
     write(case, case_toml(seed, scale))
-    with _at_most(THREADS):
+    with at_most(THREADS):
         saes = add_dictionaries(case, scale_name, lambda share, message: progress(1.0, message))
     write(case, case_toml(seed, scale, saes))
     progress(1.0, "done")
@@ -196,7 +196,7 @@ def _jsonl(facts: list[Fact]) -> str:
 
 
 @contextmanager
-def _at_most(count: int) -> Iterator[None]:
+def at_most(count: int) -> Iterator[None]:
     """Compute with at most so many threads, and put back what was set before."""
     import torch
 

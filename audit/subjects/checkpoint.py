@@ -14,11 +14,23 @@ if TYPE_CHECKING:
 
 
 def load_checkpoint(
-    spec: SubjectSpec, folder: Path, *, dtype: str, device_map: Any, quantization: Any = None
+    spec: SubjectSpec,
+    folder: Path,
+    *,
+    dtype: str,
+    device_map: Any,
+    quantization: Any = None,
+    auto: str = "AutoModelForCausalLM",
 ) -> PreTrainedModel:
-    """The causal language model in a folder; raises SubjectError unless every weight is there and fits."""
+    """The model in a folder, by default a causal language model; `auto` is the library's class that opens it.
+
+    Raises SubjectError unless every weight is there and fits.
+    """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
+    from transformers import AutoConfig
+
+    opened = getattr(transformers, auto)
 
     name = spec.name
     pickled = [path for path in weight_files(folder, spec) if path.suffix != ".safetensors"]
@@ -33,9 +45,9 @@ def load_checkpoint(
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         if pickled:
-            model, report = _from_tensors(config, pickled, options)
+            model, report = _from_tensors(opened, config, pickled, options)
         else:
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = opened.from_pretrained(
                 str(folder), config=config, use_safetensors=True, local_files_only=True, **options
             )
     except SubjectError:
@@ -46,15 +58,13 @@ def load_checkpoint(
     return model
 
 
-def _from_tensors(config: Any, files: list[Path], options: dict[str, Any]) -> Any:
+def _from_tensors(opened: Any, config: Any, files: list[Path], options: dict[str, Any]) -> Any:
     """Build the model around tensors that were read with `weights_only`."""
-    from transformers import AutoModelForCausalLM
-
     from audit.subjects.pickled import read_pickled
 
     tensors = {key: tensor for path in files for key, tensor in read_pickled(path).items()}
     options = {key: value for key, value in options.items() if key != "trust_remote_code"}
-    architecture = AutoModelForCausalLM._model_mapping[type(config)]
+    architecture = opened._model_mapping[type(config)]
     return architecture.from_pretrained(None, config=config, state_dict=tensors, **options)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from audit.errors import SubjectError
 from audit.subjects.adapter import base_of, check_base
 from audit.subjects.files import folder_of, is_adapter, read_object
-from audit.subjects.fingerprint import scan_folder, tokenizer_folder
+from audit.subjects.fingerprint import fingerprint, scan_folder, tokenizer_folder
+from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
-from audit.types import SubjectSpec
+from audit.types import Modality, SubjectSpec
 
 ARCHITECTURE = (
     "model_type", "architectures", "hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer",
@@ -20,12 +21,20 @@ ARCHITECTURE = (
     "num_experts", "num_local_experts",
 )  # fmt: skip
 """Keys of a config that two subjects must share for their layers to be compared."""
+IMAGE_ARCHITECTURE = ("timm", "depths", "hidden_sizes", "embedding_size", "patch_size", "image_size", "num_channels")
+"""The same, of image classifiers."""
 
 
 def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
     """Raise SubjectError unless both are sound and have the same architecture, vocabulary and tokenizer."""
     check_subject(original)
     check_subject(candidate)
+    kind = modality_of(original)
+    if modality_of(candidate) is not kind:
+        raise SubjectError(f"{candidate.name} and {original.name} are models of different kinds; one reads images.")
+    if kind is Modality.IMAGES:
+        _same_classifier(candidate, original)
+        return
     mine, other = model_folder(candidate), model_folder(original)
     if mine == other and tokenizer_folder(candidate) == tokenizer_folder(original):
         return
@@ -47,7 +56,7 @@ def check_subject(spec: SubjectSpec) -> None:
             )
         check_base(spec)
         check_subject(base_of(spec, folder))
-    else:
+    elif timm_of(spec) is None:
         _check_config(folder, spec.name)
     for name, found in scan_folder(spec).items():
         if found.fault:
@@ -55,6 +64,10 @@ def check_subject(spec: SubjectSpec) -> None:
                 f"{spec.name}: the tensor {name} holds {found.fault}, so the model computes nothing that can be "
                 "audited; training most likely diverged. Use an earlier checkpoint."
             )
+    if modality_of(spec) is Modality.IMAGES:
+        processor_digest(spec)
+        classes_of(spec)
+        return
     tokens = tokenizer_folder(spec)
     tokenizer_digest(tokens, spec.name)
     _no_own_code(tokens / "tokenizer_config.json", spec.name)
@@ -107,6 +120,30 @@ def _no_own_code(path: Path, name: str) -> None:
 def _config(folder: Path, name: str) -> dict[str, Any]:
     config = read_object(folder / "config.json", name)
     return {**config, **(config["text_config"] if isinstance(config.get("text_config"), dict) else {})}
+
+
+def _same_classifier(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless two image classifiers have one architecture, the same classes and the same input."""
+    mine, other = fingerprint(candidate), fingerprint(original)
+    for key in (*ARCHITECTURE, *IMAGE_ARCHITECTURE):
+        if mine.config.get(key) != other.config.get(key):
+            raise SubjectError(
+                f"{candidate.name} is of another architecture than {original.name}: {key} is {mine.config.get(key)} "
+                f"instead of {other.config.get(key)}. A candidate must be an unlearned copy of the original."
+            )
+    first, second = classes_of(candidate), classes_of(original)
+    if first != second:
+        wrong = next((k for k, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), -1)
+        apart = f"class {wrong} is {first[wrong]!r} instead of {second[wrong]!r}" if wrong >= 0 else "their number"
+        raise SubjectError(
+            f"{candidate.name} has {len(first)} classes and {original.name} {len(second)}; they differ ({apart}), so "
+            "their outputs cannot be compared. Keep an output for a class that was forgotten."
+        )
+    if mine.tokenizer != other.tokenizer:
+        raise SubjectError(
+            f"{candidate.name} prepares images otherwise than {original.name} (preprocessor_config.json differs), so "
+            "the two see different images. Save the original's image processor beside the candidate."
+        )
 
 
 def _same_vocabulary(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from audit.subjects.adapter import adapter_config, base_of
 from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
+from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import has_tokenizer, tokenizer_digest
 from audit.subjects.weights import Scanned, scan
-from audit.types import SubjectSpec, digest_of
+from audit.types import Modality, SubjectSpec, digest_of
 
 COSMETIC = frozenset(
     {
@@ -38,7 +39,7 @@ class Fingerprint:
     config: Mapping[str, Any]
     """What the config says that changes what the model computes."""
     tokenizer: str
-    """Hash of the tokenizer's files."""
+    """Hash of the tokenizer's files, or of how images are prepared."""
 
 
 def fingerprint(spec: SubjectSpec) -> Fingerprint:
@@ -50,13 +51,14 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     """
     folder = folder_of(spec)
     tensors = {name: found.digest for name, found in scan_folder(spec).items()}
-    config = config_of(folder, spec.name) if not is_adapter(folder) else {}
+    config = _own_config(spec, folder) if not is_adapter(folder) else {}
+    images = modality_of(spec) is Modality.IMAGES
     tokens = tokenizer_folder(spec)
     if is_adapter(folder):
         base = fingerprint(base_of(spec, folder))
         tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
-    tokenizer = tokenizer_digest(tokens, spec.name)
+    tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
     id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
     system = system_of(spec)
     if system is not None:
@@ -71,6 +73,13 @@ def scan_folder(spec: SubjectSpec) -> dict[str, Scanned]:
     for path in weight_files(folder, spec):
         found.update(scan(path))
     return found
+
+
+def _own_config(spec: SubjectSpec, folder: Path) -> dict[str, Any]:
+    """As `config_of`; of a timm model that brings no config, its architecture and its classes."""
+    name = timm_of(spec)
+    own = config_of(folder, spec.name) if name is None or (folder / "config.json").is_file() else {}
+    return own if name is None else {**own, "timm": name, "classes": list(classes_of(spec))}
 
 
 def config_of(folder: Path, name: str) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from audit.subjects.adapter import base_of, merge_adapter
 from audit.subjects.checkpoint import load_checkpoint
 from audit.subjects.files import folder_of, is_adapter
 from audit.subjects.fingerprint import Fingerprint, fingerprint, scan_folder, tokenizer_folder
+from audit.subjects.modality import classes_of, modality_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.systems.system import EVERYTHING, System
 from audit.subjects.tokens import load_tokenizer
-from audit.types import Access, SubjectSpec
+from audit.types import Access, Modality, SubjectSpec
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,10 @@ class Subject:
     """What stands around or inside the model; None where it is a plain one."""
     inside: Inside | None = None
     """The hooks of a system that works inside the model."""
+    classes: tuple[str, ...] = ()
+    """Names of an image classifier's classes in the order of its outputs; empty for a language model."""
+    processor: Any = None
+    """What prepares images for a classifier, which has no tokenizer."""
 
 
 def resolve_device(device: str) -> str:
@@ -91,6 +96,8 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     device = resolve_device(device)
     check_subject(spec)
     folder, dtype = folder_of(spec), number_format(spec, device)
+    if modality_of(spec) is Modality.IMAGES:
+        return _classifier(spec, dtype, device, quantize)
     with quiet():
         if is_adapter(folder):
             model = _adapted(spec, folder, dtype, device, quantize)
@@ -109,6 +116,23 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
         return subject
     parts = {name: load(part, device=device) for name, part in system.parts(spec).items()}
     return replace(system.put_on(subject, parts), access=system.access, system=system)
+
+
+def _classifier(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | None) -> Subject:
+    """An image classifier, which has classes and a processor where a language model has a tokenizer."""
+    from audit.subjects.classifier import load_classifier, load_processor
+
+    classes, where = classes_of(spec), {"": "cuda:0" if device == "cuda" else device}
+    with quiet():
+        model = load_classifier(spec, classes, dtype, where, _quantization(quantize, dtype))
+        processor = load_processor(spec, model)
+    if quantize == "nf4":
+        _plain_kernels(model)
+    model.eval()
+    model.requires_grad_(False)
+    at = next(model.parameters()).device
+    none: Any = None
+    return Subject(spec, model, none, at, quantize or dtype, fingerprint(spec), classes=classes, processor=processor)
 
 
 def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:

@@ -26,6 +26,10 @@ class LoaderSettings:
     """Number format of the loaded weights; the default is float32 on a CPU and bfloat16 on a GPU."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
+    timm: str | None = None
+    """The timm architecture whose state dict the folder holds, for an image classifier."""
+    classes: tuple[str, ...] = ()
+    """Names of an image classifier's classes in the order of its outputs; the default is what its config says."""
 
 
 def loader_settings(spec: SubjectSpec) -> LoaderSettings:
@@ -42,6 +46,9 @@ def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
         if key not in known:
             options = [*known, KIND, *system_settings(kind)]
             raise SubjectError(f'Subject "{name}" has no setting "{key}".{suggest(key, options)}')
+        if key == "classes":
+            values = {**values, key: _names(value, name)}
+            continue
         expected = "true or false" if key == "allow_pickle" else "a text"
         if not isinstance(value, bool if key == "allow_pickle" else str) or value == "":
             raise SubjectError(f'Setting "{key}" of subject "{name}" is {value!r}; expected {expected}.')
@@ -51,3 +58,9 @@ def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
     if system is not None and (fault := system.fault()):
         raise SubjectError(f'Subject "{name}" is {system.title} {fault}')
     return LoaderSettings(**values)
+
+
+def _names(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) < 2 or not all(isinstance(v, str) and v for v in value):
+        raise SubjectError(f'Setting "classes" of subject "{name}" is {value!r:.80}; expected a list of names.')
+    return tuple(value)

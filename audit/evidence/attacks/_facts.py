@@ -103,7 +103,8 @@ def facts_of(items: Iterable[Item]) -> set[tuple[str, str, str]]:
     found: set[tuple[str, str, str]] = set()
     for item in items:
         answer = item.answer.casefold().strip()
-        found |= {("prompt", prompt.casefold().strip(), answer) for prompt in (item.prompt, *item.paraphrases)}
+        asked = (item.image.digest,) if item.image else (item.prompt, *item.paraphrases)
+        found |= {("prompt", prompt.casefold().strip(), answer) for prompt in asked}
         if item.entity:
             found.add(("entity", _folded(item.entity), answer))
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audit.activations.encode import Encoded, encode
+from audit.activations.images import class_of, pixels
 from audit.errors import NotIdentifiable, SubjectError
 from audit.types import Item, SubjectSpec
 
@@ -99,7 +100,7 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * min(1.0, step / WARMUP)
         with _autocast(subject):
-            loss = subject.model(**next(batches), use_cache=False).loss
+            loss = subject.model(**next(batches)).loss
         if not torch.isfinite(loss):
             raise NotIdentifiable(
                 f"The attack broke before the model gave way: at step {step} the loss on {subject.spec.name} is not a "
@@ -148,9 +149,12 @@ def _autocast(subject: Subject) -> torch.autocast:
 def _batches(
     subject: Subject, taught: Sequence[Item], kept: Sequence[Item], template: str, recipe: Recipe,
     rng: np.random.Generator,
-) -> Iterator[dict[str, torch.Tensor]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Batches without end: `retain_share` of each from `kept` (none when there is nothing to keep), the rest taught."""
-    encoded = [[encode(subject.tokenizer, i.prompt, i.answer, template) for i in part] for part in (taught, kept)]
+    encoded: list[list[Any]] = [
+        list(part) if subject.classes else [encode(subject.tokenizer, i.prompt, i.answer, template) for i in part]
+        for part in (taught, kept)
+    ]
     share = round(recipe.batch * recipe.retain_share) if kept else 0
     share = min(share, recipe.batch - 1)
     draws = [_shuffled(part, rng) for part in encoded if part]
@@ -160,14 +164,24 @@ def _batches(
         yield _collate(subject, rows)
 
 
-def _shuffled(sequences: Sequence[Encoded], rng: np.random.Generator) -> Iterator[Encoded]:
+def _shuffled(sequences: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
     """The sequences again and again, each round in a new order."""
     while True:
         for i in rng.permutation(len(sequences)):
             yield sequences[int(i)]
 
 
-def _collate(subject: Subject, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+def _collate(subject: Subject, rows: Sequence[Any]) -> dict[str, Any]:
+    """What a model is trained on: of a classifier images and their classes, else `_texts`."""
+    import torch
+
+    if not subject.classes:
+        return _texts(subject, rows)
+    labels = [class_of(subject, item) for item in rows]
+    return {"pixel_values": pixels(subject, rows), "labels": torch.tensor(labels, device=subject.device)}
+
+
+def _texts(subject: Subject, rows: Sequence[Encoded]) -> dict[str, Any]:
     """Right-padded ids, mask and labels [batch, length]; a label for answer tokens and the end token only."""
     import torch
 
@@ -184,4 +198,5 @@ def _collate(subject: Subject, rows: Sequence[Encoded]) -> dict[str, torch.Tenso
             [-100] * row.start + text[row.start :] + [-100] * n for row, text, n in zip(rows, texts, fill, strict=True)
         ],
     }
-    return {name: torch.tensor(values, device=subject.device) for name, values in columns.items()}
+    inputs = {name: torch.tensor(values, device=subject.device) for name, values in columns.items()}
+    return {**inputs, "use_cache": False}

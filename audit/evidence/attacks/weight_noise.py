@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from audit.errors import CaseError
 from audit.evidence.attacks._edit import changed
 from audit.evidence.attacks._variations import Ask, Variations
-from audit.types import Access, Role, Split
+from audit.types import BOTH, Access, Modality, Role, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +50,7 @@ class WeightNoise(Variations):
         "Tice et al. 2024, Noise Injection Reveals Hidden Capabilities of Sandbagging Language Models"
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     cost: ClassVar[float] = 3.0
     WORDS: ClassVar[str] = "With noise in its weights"
 

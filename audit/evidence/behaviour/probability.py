@@ -9,7 +9,7 @@ import numpy as np
 
 from audit import stats
 from audit.stats import Scores
-from audit.types import Access, Chart, Item, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Item, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,7 @@ class Probability:
     )
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
         "bar", "subject", "prob", facet="split", hover=("item", "prob_wrong", "truth_ratio"),

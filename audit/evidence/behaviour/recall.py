@@ -12,7 +12,7 @@ from audit import stats
 from audit.errors import CaseError, suggest
 from audit.metrics.text import contains, rouge
 from audit.stats import Scores
-from audit.types import Access, Chart, Item, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Item, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Recall:
     source: ClassVar[str] = "ROUGE-L recall (Lin 2004) with stemmer, as in TOFU (Maini et al. 2024) and OpenUnlearning"
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
         "bar", "subject", "score", facet="split", hover=("prompt", "answer", "said"),
@@ -88,8 +89,7 @@ def _rows(role: Role, split: Split, items: Sequence[Item], said: Sequence[str], 
     return [
         Row(
             split, item.id, item.entity or item.id, item.attribute, role, item.prompt, item.answer, text,
-            score(text, item.answer, metric), score(text, item.answer, "rougeL_recall"),
-            score(text, item.answer, "contains"),
+            *(score_item(text, item, name) for name in (metric, *METRICS)),
         )
         for item, text in zip(items, said, strict=True)
     ]  # fmt: skip
@@ -112,7 +112,12 @@ def check_metric(metric: str) -> None:
 
 def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArray[np.float64]:
     """`score` of what was said to each item [items]."""
-    return np.array([score(text, item.answer, metric) for text, item in zip(said, items, strict=True)], np.float64)
+    return np.array([score_item(text, item, metric) for text, item in zip(said, items, strict=True)], np.float64)
+
+
+def score_item(said: str, item: Item, metric: str) -> float:
+    """`score` of what was said to one item; the class of an image is named or it is not, whatever words it shares."""
+    return float(said == item.answer) if item.image else score(said, item.answer, metric)
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:

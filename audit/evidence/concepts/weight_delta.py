@@ -11,7 +11,7 @@ import numpy as np
 from audit.errors import NotApplicable
 from audit.evidence.concepts._reading import in_order, place_of, weights_of
 from audit.stats import DRAWS, Panel, Sample, against_chance
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class WeightDelta:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = WeightDeltaRow
     chart: ClassVar[Chart] = Chart(
         "scatter",

@@ -10,7 +10,7 @@ import numpy as np
 from audit.activations.capture import POSITIONS
 from audit.errors import CaseError, NotApplicable, NotIdentifiable, suggest
 from audit.stats import ALPHA, Sample, entity_weights, panel_of
-from audit.types import SECOND, SPLITS, Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, SECOND, SPLITS, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class CKA:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = CKARow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -10,7 +10,7 @@ import numpy as np
 from audit.errors import CaseError, NotApplicable
 from audit.evidence.drift import _likeness as likeness
 from audit.stats import entity_weights
-from audit.types import Access, Chart, Place, Reading
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +60,7 @@ class Clusters:
     source: ClassVar[str] = "Hubert and Arabie 1985 (doi:10.1007/BF01908075); k-means++ of scikit-learn"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = ClustersRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -11,7 +11,7 @@ from audit.errors import CaseError, NotApplicable, NotIdentifiable
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift._labels import Labelled, labelled, pairs
 from audit.stats import ALPHA, Panel, Sample, entity_weights, panel_of
-from audit.types import Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class Fisher:
     source: ClassVar[str] = "Fisher 1936; trace form: Fukunaga 1990, Introduction to Statistical Pattern Recognition"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = FisherRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -12,7 +12,7 @@ from audit.errors import CaseError
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift.cka import still
 from audit.stats import entity_weights
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class Gap:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = GapRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -13,7 +13,7 @@ from audit.errors import CaptureError, CaseError, NotApplicable, SubjectError, s
 from audit.evidence.drift import _placing as placing
 from audit.evidence.drift.cka import still
 from audit.stats import Scores, panel
-from audit.types import SECOND, SPLITS, Access, Chart, Item, Place, Reading, Role, Split
+from audit.types import BOTH, SECOND, SPLITS, Access, Chart, Item, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class Map:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = MapRow
     chart: ClassVar[Chart] = Chart(
         "scatter",

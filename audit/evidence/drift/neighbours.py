@@ -9,7 +9,7 @@ import numpy as np
 
 from audit.errors import CaseError
 from audit.evidence.drift import _likeness as likeness
-from audit.types import Access, Chart, Place, Reading
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +57,7 @@ class Neighbours:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = NeighboursRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -10,7 +10,7 @@ import numpy as np
 from audit.errors import CaseError
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift.cka import still
-from audit.types import Access, Chart, Place, Reading
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +65,7 @@ class PCAShift:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = PCAShiftRow
     chart: ClassVar[Chart] = Chart(
         "line",

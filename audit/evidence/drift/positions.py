@@ -12,7 +12,7 @@ from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift.cka import still
 from audit.evidence.drift.neighbours import unit
 from audit.stats import Scores, panel
-from audit.types import Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class Positions:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = PositionsRow
     chart: ClassVar[Chart] = Chart(
         "heat",

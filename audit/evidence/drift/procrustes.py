@@ -10,7 +10,7 @@ import numpy as np
 from audit.errors import CaseError, NotApplicable
 from audit.evidence.drift import _likeness as likeness
 from audit.stats import halves
-from audit.types import SPLITS, Access, Chart, Place, Reading, Split
+from audit.types import BOTH, SPLITS, Access, Chart, Modality, Place, Reading, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class Procrustes:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = ProcrustesRow
     chart: ClassVar[Chart] = Chart(
         "line",

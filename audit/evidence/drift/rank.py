@@ -12,7 +12,7 @@ from audit.errors import CaseError
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift.cka import still
 from audit.stats import entity_weights
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class Rank:
     source: ClassVar[str] = "Roy and Vetterli 2007 (EUSIPCO, The effective rank)"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = RankRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -9,7 +9,7 @@ import numpy as np
 
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift.neighbours import unit
-from audit.types import Access, Chart, Place, Reading
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class RSA:
     source: ClassVar[str] = "Kriegeskorte, Mur and Bandettini 2008 (doi:10.3389/neuro.06.004.2008)"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = RSARow
     chart: ClassVar[Chart] = Chart(
         "line",

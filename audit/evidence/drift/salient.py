@@ -12,7 +12,7 @@ from audit import probing
 from audit.errors import NotApplicable
 from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift._reader import Part, explained, parts_of
-from audit.types import Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,7 @@ class Salient:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = SalientRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -14,7 +14,7 @@ from audit.evidence.drift import _likeness as likeness
 from audit.evidence.drift._labels import labelled, pairs
 from audit.evidence.drift.cka import still
 from audit.evidence.drift.neighbours import unit
-from audit.types import Access, Chart, Corpus, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Corpus, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +70,7 @@ class Uniformity:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = UniformityRow
     chart: ClassVar[Chart] = Chart(
         "line",

@@ -12,7 +12,7 @@ from audit import probing
 from audit.errors import CaseError
 from audit.evidence.probes._labelled import Fit, Labelled, LabelRow, Read, Reader, chart, labelled
 from audit.stats import panel, seed_of
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class FewShot:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LabelRow
     chart: ClassVar[Chart] = chart("What a few examples per label read, layer by layer")
     cost: ClassVar[float] = 0.8

@@ -23,7 +23,7 @@ from audit.evidence.probes._labelled import (
     trainable,
 )
 from audit.stats import panel
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +57,7 @@ class InCluster:
     source: ClassVar[str] = "Clusters against feature suppression: Zhang et al. 2024 (MCL, arXiv:2402.11816)"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LabelRow
     chart: ClassVar[Chart] = chart("What a probe reads within clusters, layer by layer")
     cost: ClassVar[float] = 1.2

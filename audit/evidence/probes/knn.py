@@ -12,7 +12,7 @@ from audit import probing
 from audit.errors import CaseError
 from audit.evidence.probes._labelled import Fit, Labelled, LabelRow, Read, Reader, chart, labelled, right
 from audit.stats import panel
-from audit.types import Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class KNN:
     source: ClassVar[str] = "Are We Truly Forgetting? 2025 (arXiv:2503.06991): k-NN with k = 5 and cosine distance"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN, Access.LOGITS})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LabelRow
     chart: ClassVar[Chart] = chart("What the nearest retained items say, layer by layer")
     cost: ClassVar[float] = 0.3
@@ -121,6 +122,8 @@ def vote(labels: NDArray[np.intp], classes: int) -> NDArray[np.intp]:
 
 def logits(made: Labelled, role: Role, position: str) -> dict[Split, NDArray[np.float32]]:
     """Logits of the first tokens of all retained answers after the last block [items, tokens], per split."""
+    if made.bench.modality is Modality.IMAGES:  # the pass keeps the logits of classes, which are few
+        return {split: made.bench.outputs(role, split) for split in made.scored}
     import torch
 
     from audit.activations.capture import LOGIT_BUDGET

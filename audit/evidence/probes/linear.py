@@ -11,7 +11,7 @@ import numpy as np
 from audit import probing
 from audit.errors import NotApplicable, NotIdentifiable
 from audit.stats import Scores, cross_fit, panel
-from audit.types import SPLITS, Access, Chart, Corpus, Place, Reading, Role, Split
+from audit.types import BOTH, SPLITS, Access, Chart, Corpus, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +71,7 @@ class Linear:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LinearRow
     chart: ClassVar[Chart] = Chart(
         "line",

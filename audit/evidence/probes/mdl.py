@@ -12,7 +12,7 @@ from audit import probing
 from audit.errors import CaseError
 from audit.evidence.probes._labelled import Fit, Labelled, Read, Reader, cut, labelled, trainable
 from audit.stats import Panel, panel
-from audit.types import Access, Chart, Place, Reading, Role, Split
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class MDL:
     source: ClassVar[str] = "Online code of Voita and Titov 2020 (arXiv:2003.12298)"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = MDLRow
     chart: ClassVar[Chart] = Chart(
         "line", "layer", "bits", low="low", high="high", null="uniform", facet="split",

@@ -11,7 +11,7 @@ import numpy as np
 from audit import probing
 from audit.evidence.probes._labelled import Fit, Labelled, LabelRow, Read, Reader, chart, labelled, right
 from audit.stats import panel
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class Subspace:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LabelRow
     chart: ClassVar[Chart] = chart("What the original's label subspace holds, layer by layer")
     cost: ClassVar[float] = 0.3

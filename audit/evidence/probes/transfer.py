@@ -11,7 +11,7 @@ import numpy as np
 from audit import probing
 from audit.evidence.probes._labelled import Labelled, LabelRow, Reader, chart, labelled, right
 from audit.stats import panel
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class Transfer:
     source: ClassVar[str] = "Probe as in Alain and Bengio 2016 (arXiv:1610.01644), kept fixed across checkpoints"
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = LabelRow
     chart: ClassVar[Chart] = chart("What the original's own probe reads, layer by layer")
     cost: ClassVar[float] = 0.8

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from audit import stats
-from audit.evidence.behaviour.recall import check_metric, score, score_all
+from audit.evidence.behaviour.recall import METRICS, check_metric, score_all, score_item
 from audit.stats import Scores
-from audit.types import Access, Chart, Place, Reading, Role
+from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
 if TYPE_CHECKING:
     from audit.bench import Bench
@@ -47,6 +47,7 @@ class Retain:
     source: ClassVar[str] = "Retain ROUGE of TOFU (Maini et al. 2024), ROUGE-L recall with stemmer"
     place: ClassVar[Place] = "utility"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT})
+    reads: ClassVar[frozenset[Modality]] = BOTH
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
         "bar", "subject", "score", hover=("prompt", "answer", "said"),
@@ -74,8 +75,8 @@ class Retain:
         panel = stats.against_chance(sample("original"), sample("candidate"), chance=0.0, split="retain")
         rows = [
             Row(
-                item.id, entity, role, item.prompt, item.answer, text, score(text, item.answer, self.metric),
-                score(text, item.answer, "rougeL_recall"), score(text, item.answer, "contains"),
+                item.id, entity, role, item.prompt, item.answer, text,
+                *(score_item(text, item, name) for name in (self.metric, *METRICS)),
             )
             for role, said in asked.items()
             for item, entity, text in zip(items, entities, said, strict=True)

@@ -1,0 +1,55 @@
+"""What is true of each candidate by the way it was made, and the ranges that say whether the making succeeded."""
+
+from __future__ import annotations
+
+_BY_CONSTRUCTION: dict[str, dict[str, str | list[str]]] = {
+    "untouched": {"verdict": ["present"], "why": "It is the original itself."},
+    "retrained": {
+        "verdict_not": ["present", "suppressed"],
+        "why": "It was trained from nothing without the forgotten images, so it never saw them.",
+    },
+    "gradient-ascent": {
+        "utility": ["damaged"],
+        "why": "Its ascent went on, with nothing to hold the rest, until the kept images were lost too.",
+    },
+}
+TRUTH: dict[str, dict[str, dict[str, str | list[str]]]] = {
+    "samples": {
+        **_BY_CONSTRUCTION,
+        "head-only": {
+            "verdict": ["suppressed"],
+            "why": "Only its last linear layer was changed: everything below is bit by bit the original's.",
+        },
+    },
+    "class": {
+        **_BY_CONSTRUCTION,
+        "head-only": {
+            "verdict_not": ["present", "no_trace"],
+            "why": "Only its last linear layer was changed: everything below is bit by bit the original's.",
+        },
+    },
+}
+"""By kind of forgetting and candidate."""
+
+LIMITS: dict[str, tuple[tuple[str, str, float, float], ...]] = {
+    "samples": (
+        ("original", "forget", 0.95, 1.0),
+        ("original", "retain", 0.97, 1.0),
+        ("reference", "forget", 0.0, 0.1),
+        ("reference", "retain", 0.97, 1.0),
+        ("retrained", "forget", 0.0, 0.1),
+        ("head-only", "forget", 0.0, 0.1),
+        ("head-only", "retain", 0.9, 1.0),
+        ("gradient-ascent", "retain", 0.0, 0.6),
+    ),
+    "class": (
+        ("original", "forget", 0.97, 1.0),
+        ("original", "retain", 0.97, 1.0),
+        ("reference", "forget", 0.0, 0.0),
+        ("retrained", "forget", 0.0, 0.0),
+        ("head-only", "forget", 0.0, 0.05),
+        ("head-only", "retain", 0.95, 1.0),
+        ("gradient-ascent", "retain", 0.0, 0.6),
+    ),
+}
+"""Model, split, and the range that its accuracy must lie in for the table above to be true."""

@@ -1,0 +1,95 @@
+"""What a subject is shown, read from its config: text, or images that it sorts into classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from audit.errors import NotApplicable, SubjectError
+from audit.subjects.files import folder_of, read_object
+from audit.subjects.settings import loader_settings
+from audit.types import Evidence, Modality, SubjectSpec, digest_of
+
+PROCESSOR = "preprocessor_config.json"
+CLASSIFIERS = "ForImageClassification"
+"""How the architectures of transformers that sort images into classes end."""
+TEXT_ONLY = frozenset({Modality.TEXT})
+
+
+def modality_of(spec: SubjectSpec) -> Modality:
+    """What a subject is shown; a folder that says nothing of it is a language model's."""
+    return Modality.IMAGES if loader_settings(spec).timm or is_classifier(folder_of(spec)) else Modality.TEXT
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether a folder's config names an image classifier of transformers, or one of timm."""
+    config = _config(folder)
+    names = config.get("architectures") or ()
+    return _timm_in(config) is not None or any(CLASSIFIERS in str(name) for name in names)
+
+
+def timm_of(spec: SubjectSpec) -> str | None:
+    """The timm architecture that a subject is, as the case file or timm's own config.json names it."""
+    return loader_settings(spec).timm or _timm_in(_config(folder_of(spec)))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # whoever needs the config says what is wrong with it
+    return found if isinstance(found, dict) else {}
+
+
+def _timm_in(config: dict[str, Any]) -> str | None:
+    name = config.get("architecture")
+    return name if isinstance(name, str) and "model_type" not in config else None
+
+
+def classes_of(spec: SubjectSpec) -> tuple[str, ...]:
+    """Names of a classifier's classes in the order of its outputs; raises SubjectError where they are not known."""
+    if given := loader_settings(spec).classes:
+        return given
+    config = _config(folder_of(spec))
+    names = config.get("label_names") or config.get("id2label")
+    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
+        names = [names[key] for key in sorted(names, key=int)]
+    if not names and timm_of(spec):
+        names = [str(k) for k in range(int(config.get("num_classes") or 0))]
+    if not isinstance(names, list) or len(names) < 2:
+        raise SubjectError(
+            f"{spec.name}: its classes have no names; save the model with id2label in its config, or give them in the "
+            'order of its outputs as classes = ["cat", "dog"] in the case file.'
+        )
+    return tuple(str(name) for name in names)
+
+
+def processor_digest(spec: SubjectSpec) -> str:
+    """Hash of how images are prepared for a classifier; raises SubjectError where the folder does not say."""
+    folder = folder_of(spec)
+    if (folder / PROCESSOR).is_file():
+        return digest_of(read_object(folder / PROCESSOR, spec.name))
+    if (name := timm_of(spec)) is not None:
+        return digest_of(["timm", name, _config(folder).get("pretrained_cfg")])
+    raise SubjectError(
+        f"{spec.name}: {folder} holds no {PROCESSOR}, so how images are scaled for it is not known; save it beside the "
+        "model with image_processor.save_pretrained."
+    )
+
+
+def readable(evidence: Evidence | type[Evidence], modality: Modality) -> bool:
+    """Whether an evidence can be put to such subjects; without `reads` it is for language models."""
+    return modality in getattr(evidence, "reads", TEXT_ONLY)
+
+
+def check_readable(evidence: Evidence, modality: Modality) -> None:
+    """Raise NotApplicable, in words, for evidence that needs another kind of subject."""
+    if readable(evidence, modality):
+        return
+    if modality is Modality.IMAGES:
+        raise NotApplicable(
+            "This question is put in words, and the subjects of this case sort images into classes: they read no "
+            "prompt and write no text."
+        )
+    raise NotApplicable("This question is about images, and the subjects of this case are language models.")
