@@ -61,5 +61,6 @@ def attack(
     except KeyboardInterrupt:
         raise Cancelled("Cancelled. What was heard until then is kept.") from None
     found = read_attack(out)
-    terminal.frame(curve(found), f"{candidate} under attack")
+    if found is not None:
+        terminal.frame(curve(found), f"{candidate} under attack")
     terminal.say(sentence(found))

@@ -12,12 +12,22 @@ import pandas as pd
 
 from audit.errors import StoreError
 from audit.figures.panels import Panel
-from audit.figures.style import ORIGINAL, percent
+from audit.figures.style import ORIGINAL, REFERENCE, percent
 from audit.live.attack import ABOUT, SCHEMA, STEPS
 from audit.metrics.text import contains
 
 CURVE = ["subject", "step", "recovery", "low", "high", "retained", "entities"]
 RIGHT, WRONG = "✓", "✗"
+MOST_LISTED = 10
+MEANING = {
+    "subject": "model; the original is not attacked",
+    "step": "training steps so far",
+    "recovery": "recall of the facts that were not trained on, 0 to 1",
+    "low": "lower end of the 95 % interval over entities",
+    "high": "upper end",
+    "retained": "recall of retained facts that were not trained on, 0 to 1",
+    "entities": "entities behind it",
+}
 
 
 @dataclass(frozen=True)
@@ -68,9 +78,15 @@ def curve(found: Attack) -> pd.DataFrame:
     return table.astype({"retained": "float64"})
 
 
-def panels_of(found: Attack, names: dict[str, str]) -> list[Panel]:
-    """What comes back, and what was to be kept; `names` maps a lane to the subject as which it is drawn."""
-    table = curve(found).replace({"subject": names})
+def subjects(found: Attack) -> dict[str, str]:
+    """Every curve by the name of the subject that it is drawn as: a control without a reference looks like one."""
+    mine, control = found.about["lanes"]
+    return {ORIGINAL: ORIGINAL, control: REFERENCE, mine: mine}
+
+
+def panels_of(found: Attack) -> list[Panel]:
+    """What comes back, and what was to be kept."""
+    table = curve(found)
     kept = table.dropna(subset=["retained"])
     return [
         Panel("What comes back", table, "step", "recovery", "training steps", "recall of facts not trained on"),
