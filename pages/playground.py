@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from audit.errors import AuditError
 from audit.figures.lens import lens as draw_lens
 from audit.figures.style import ORIGINAL
 from audit.live import Models
-from audit.live.ask import LONGEST, Changes, Piece, Sampling, Told, answers, question, told
+from audit.live.ask import LONGEST, Piece, Sampling, Told, answers, question, told
+from audit.live.changed import Changes
 from audit.types import Item
 from audit.views import concepts, features, playground
 from pages.shared import live, show
@@ -105,7 +107,7 @@ def ask(models: Models, names: list[str], item: Item, sampling: Sampling, change
     st.session_state["played"] = (_key(view, names, item, sampling, changes), said, thoughts)
 
 
-def cards(view: View, names: list[str]) -> dict[str, tuple[st.delta_generator.DeltaGenerator, ...]]:
+def cards(view: View, names: list[str]) -> dict[str, tuple[DeltaGenerator, DeltaGenerator]]:
     """A card for each model with a place for its answer and one for the words below it."""
     found = {}
     grid = st.grid(3, min_column_width=300)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,7 @@ def question(prompt: str, answer: str = "") -> Item:
 
 def answers(
     models: Models, names: Sequence[str], item: Item, sampling: Sampling = Sampling(), changes: Changes = AS_IT_IS
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """What several models say to an item's prompt, token by token in turn, as a pass of the audit would hear it.
 
     Greedy answers and samples are those of `audit.activations.generate`: cut at the first line break, drawn by seed and

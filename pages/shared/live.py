@@ -15,7 +15,7 @@ from pages.shared.state import View, browse_root
 from pages.shared.theme import literal
 
 MOST = 2
-"""Case files whose models are kept; the one not used longest makes room. Each keeps `audit.live.models.MOST` at most."""
+"""Case files whose models are kept, `audit.live.models.MOST` models each; the one not used longest makes room."""
 
 
 @st.cache_resource(max_entries=MOST, show_spinner="Opening the case…", on_release=lambda models: models.close())

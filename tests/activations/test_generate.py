@@ -11,7 +11,7 @@ import torch
 
 from audit.activations import generate
 from audit.activations.encode import encode_prompt
-from audit.activations.generate import Sampling, Draw, samples, says
+from audit.activations.generate import Draw, Sampling, samples, says
 from audit.bench import Bench
 from audit.types import Item
 
