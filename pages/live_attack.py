@@ -27,10 +27,8 @@ def draw_form(view: View, case_file: Path) -> None:
     """Candidate and the attacker's means."""
     with st.container(border=True, key="attack-form"):
         names = view.shown or view.candidates
-        asked = st.query_params.get("attacked")
-        place = names.index(asked) if asked in names else 0
         with st.container(horizontal=True):
-            name = st.selectbox("Candidate", names, index=place, key="attacked", bind="query-params")
+            name = st.selectbox("Candidate", names, key="attacked", bind="query-params")
             steps = st.number_input("Training steps", 1, 400, 40, key="attack-steps", bind="query-params")
             every = st.number_input(
                 "Ask after every … steps", 1, 100, 4, key="attack-every", bind="query-params",
