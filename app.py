@@ -86,6 +86,20 @@ page = st.navigation(
             help="One item and everything known about it; which facts came back.",
         ),
         st.Page(
+            "pages/playground.py",
+            title="Playground",
+            icon=":material/chat:",
+            url_path="playground",
+            help="Ask every model the same: answers beside each other, what each thinks, and why.",
+        ),
+        st.Page(
+            "pages/live_attack.py",
+            title="Live attack",
+            icon=":material/bolt:",
+            url_path="live_attack",
+            help="Attack a candidate and watch its knowledge come back, or not, step by step.",
+        ),
+        st.Page(
             "pages/new_audit.py",
             title="New audit",
             icon=":material/add_circle:",

@@ -12,6 +12,7 @@ import typer
 
 from audit import terminal
 from audit.errors import AuditError, Cancelled, CaseError, suggest
+from audit.live import commands
 
 app = typer.Typer(
     add_completion=False,
@@ -172,6 +173,10 @@ def import_(
 def methods() -> None:
     """List every evidence: what it asks, and what it cannot see."""
     terminal.methods()
+
+
+app.command()(commands.ask)
+app.command()(commands.attack)
 
 
 def main(arguments: list[str] | None = None) -> None:

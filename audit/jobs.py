@@ -30,10 +30,15 @@ STARTING_S = 120.0
 
 def start(case: Path, out: Path, only: Sequence[str] | None = None, device: str = "auto") -> None:
     """Run or resume an audit in a process of its own; StoreError when one runs in that folder already."""
+    arguments = ["run", str(case.resolve()), "--out", str(out.resolve()), "--device", device]
+    launch([*arguments, *[part for id in only or () for part in ("--only", id)]], case, out)
+
+
+def launch(arguments: Sequence[str], case: Path, out: Path) -> None:
+    """A command that reports into `out`, in a process of its own; StoreError when one runs in that folder already."""
     if state(out).state == "running":
         raise StoreError(f"{out} is being written by a run already: watch it, cancel it, or choose another folder.")
-    command = [sys.executable, "-m", "audit", "run", str(case.resolve()), "--out", str(out.resolve())]
-    command += ["--device", device, *[part for id in only or () for part in ("--only", id)]]
+    command = [sys.executable, "-m", "audit", *arguments]
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / CANCEL).unlink(missing_ok=True)

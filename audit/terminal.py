@@ -11,6 +11,7 @@ from audit.policy import KNOWLEDGE, Judgement, Policy, Rung, judge, load_policy
 from audit.types import Finding, Residual, Status, Verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from audit.progress import Progress
@@ -98,6 +99,25 @@ def methods() -> None:
     for row in found.itertuples(index=False):
         kinds.add_row(*row)
     _console().print(kinds)
+
+
+def frame(table: pd.DataFrame, title: str) -> None:
+    """A table of texts and numbers; no text of it is read as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=Text(title), title_justify="left")
+    for column in table.columns:
+        drawn.add_column(Text(str(column)), overflow="fold")
+    for row in table.itertuples(index=False):
+        drawn.add_row(*(Text(_cell(value)) for value in row))
+    _console().print(drawn)
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _rung(rung: Rung) -> str:

@@ -13,7 +13,7 @@ from audit.views import imported, items, overview
 from audit.views.ladder import blind_spots, headline
 from audit.views.tables import unanswered
 from audit.views.words import sentences
-from pages.shared import said, series, show
+from pages.shared import said, series, show, tour
 from pages.shared.state import View, open_view
 
 ITEM = "item"
@@ -23,6 +23,7 @@ def draw_ladder(view: View) -> None:
     """The whole audit in one sentence, then a line for each candidate."""
     with st.container(key="headline"):
         st.text(headline(view.rows, view.run.complete))
+    tour.invitation()
     st.html(ladder_html(view.rows, view.looks))
     st.caption(
         "● above the limit with its whole interval, ◐ the interval reaches over it, ○ below it, ∅ nothing measured. "

@@ -154,7 +154,7 @@ def _answers(
     for begin in range(0, len(order), BATCH):
         rows = order[begin : begin + BATCH]
         inputs = left_padded(subject, [ids[i] for i in rows])
-        pick = _Draw(drawn[0], drawn[1][rows], inputs["input_ids"].shape[1]) if drawn else None
+        pick = Draw(drawn[0], drawn[1][rows], inputs["input_ids"].shape[1]) if drawn else None
         for i, text in zip(rows, decode(subject, inputs, budget, pick), strict=True):
             answers[i] = text
         if progress:
@@ -162,7 +162,7 @@ def _answers(
     return answers
 
 
-class _Draw:
+class Draw:
     """Picks by inverting the distribution function at numbers that were drawn beforehand.
 
     Row by row, so that neither the other rows nor the padding of a batch change what is drawn.

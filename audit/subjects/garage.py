@@ -18,10 +18,12 @@ Quantize = Literal["int8", "nf4"]
 class Garage:
     """Lends models: original and candidate stay together when they fit, else the one not in use makes room."""
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", most: int | None = None) -> None:
+        """`most` models are kept at once, besides those that are lent; None: as many as there is room for."""
         from audit.subjects.load import resolve_device
 
         self.device = resolve_device(device)
+        self.most = most
         self._loaded: dict[tuple[str, str | None], Subject] = {}
         self._lent: dict[tuple[str, str | None], int] = {}
         self.loads = 0
@@ -70,6 +72,9 @@ class Garage:
         from audit.subjects.memory import available_memory, memory_estimate
 
         needed = memory_estimate(spec, self.device)
+        for key in [key for key in self._loaded if not self._lent.get(key)]:
+            if self.most is not None and len(self._loaded) >= self.most:
+                self._drop(key)
         while needed > (available := available_memory(self.device)):
             idle = [key for key in self._loaded if not self._lent.get(key)]
             if not idle:

@@ -1,4 +1,4 @@
-"""Models loaded by a page, on request: shared among visitors, at most a few at once."""
+"""Models loaded by a page, on request: shared among visitors, bounded in number, given back when nobody asks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,30 @@ import pandas as pd
 import streamlit as st
 
 from audit.errors import AuditError
-from audit.live import Live, case_file_of
+from audit.live import Live, Models, case_file_of
 from pages.shared import show
 from pages.shared.state import View, browse_root
 from pages.shared.theme import literal
 
 MOST = 2
-"""Candidates whose models are kept loaded; the one not used longest makes room."""
+"""Case files whose models are kept, `audit.live.models.MOST` models each; the one not used longest makes room."""
 
 
-@st.cache_resource(max_entries=MOST, show_spinner="Loading the models…")
-def _live(case_file: str, candidate: str, root: str | None) -> Live:
-    return Live(Path(case_file), candidate, root=Path(root) if root else None)
+@st.cache_resource(max_entries=MOST, show_spinner="Opening the case…", on_release=lambda models: models.close())
+def _models(case_file: str, stamp: int, root: str | None) -> Models:
+    """One for all visitors, until the case file is written anew."""
+    return Models(Path(case_file), root=Path(root) if root else None)
+
+
+def models(view: View) -> Models | None:
+    """The models of a run's case file, none of them loaded yet; None, and a sentence, when they are not here."""
+    try:
+        case_file = case_file_of(view.run)
+        inside = case_file.resolve().is_relative_to(browse_root())
+        return _models(str(case_file), case_file.stat().st_mtime_ns, str(browse_root()) if inside else None)
+    except AuditError as error:
+        st.info(literal(error), icon=":material/cloud_off:")
+        return None
 
 
 def bench(view: View, candidate: str, key: str) -> Live | None:
@@ -35,9 +47,9 @@ def bench(view: View, candidate: str, key: str) -> Live | None:
             "Load the models and try it", key=f"load-{key}", icon=":material/play_arrow:", on_click=_ask, args=(key,)
         )
         return None
-    inside = case_file.resolve().is_relative_to(browse_root())
+    found = models(view)
     try:
-        return _live(str(case_file), candidate, str(browse_root()) if inside else None)
+        return None if found is None else Live(case_file, candidate, models=found)
     except AuditError as error:
         st.error(literal(error), icon=":material/error:")
         return None

@@ -50,6 +50,11 @@ def known_runs() -> dict[str, RunInfo]:
     return found
 
 
+def demo_id() -> str | None:
+    """The id under which the shipped demo is opened; None where it is not there."""
+    return next((id for id, info in known_runs().items() if info.path == DEMO), None)
+
+
 def known_jobs() -> dict[str, Path]:
     """Every folder below the runs that a run was started in, whether it came far enough to hold findings or not."""
     root = runs_root()
@@ -130,6 +135,7 @@ def open_view(file: str, title: str, lead: str) -> View:
             icon=":material/inbox:",
         )
         st.stop()
+    top = st.container()
     left, right = st.columns([1, 2])
     with left:
         id = _pick_run(known)
@@ -141,6 +147,10 @@ def open_view(file: str, title: str, lead: str) -> View:
     with right:
         shown = _pick_candidates(view)
     view = dataclasses.replace(view, shown=shown)
+    with top:
+        from pages.shared import tour  # it needs the view that is made here
+
+        tour.card(view)
     _say_what_is_missing(view)
     return view
 

@@ -11,7 +11,7 @@ import torch
 
 from audit.activations import generate
 from audit.activations.encode import encode_prompt
-from audit.activations.generate import Sampling, _Draw, samples, says
+from audit.activations.generate import Draw, Sampling, samples, says
 from audit.bench import Bench
 from audit.types import Item
 
@@ -22,13 +22,13 @@ def test_draws_invert_the_distribution_function() -> None:
     # Shares 0.5, 0, 0.3, 0.2: u below 0.5 is token 0, to 0.8 token 2, above token 3; token 1 is never drawn.
     scores = torch.log(torch.tensor([[0.5, 0.0, 0.3, 0.2]])).repeat(6, 1)
     u = np.array([[0.0], [0.49], [0.51], [0.79], [0.81], [0.999999]])
-    picked = _Draw(Sampling(0), u, 3)(torch.zeros(6, 3), scores).argmax(1)
+    picked = Draw(Sampling(0), u, 3)(torch.zeros(6, 3), scores).argmax(1)
     assert picked.tolist() == [0, 0, 2, 2, 3, 3]
     # The smallest set of at least 0.6 is {0, 2}, renormalised: 0.625 and 0.375.
-    nucleus = _Draw(Sampling(0, top_p=0.6), u, 3)(torch.zeros(6, 3), scores).argmax(1)
+    nucleus = Draw(Sampling(0, top_p=0.6), u, 3)(torch.zeros(6, 3), scores).argmax(1)
     assert nucleus.tolist() == [0, 0, 0, 2, 2, 2]
     # At half the temperature shares are squared: 25/38 = 0.66, 9/38 (to 0.89), 4/38.
-    cold = _Draw(Sampling(0, temperature=0.5), u, 3)(torch.zeros(6, 3), scores).argmax(1)
+    cold = Draw(Sampling(0, temperature=0.5), u, 3)(torch.zeros(6, 3), scores).argmax(1)
     assert cold.tolist() == [0, 0, 0, 2, 2, 3]
 
 

@@ -16,7 +16,7 @@ from tests.pages import shapes, synthetic
 from tests.pages.conftest import APP, PAGES, TIMEOUT, Open, charts, texts
 
 FORBIDDEN = re.compile(r"\b(deleted|compliant|compliance|is safe|certified)\b", re.IGNORECASE)
-SHOWS_A_RUN = ("overview", "behaviour", "drift", "probes", "attacks", "examples")
+SHOWS_A_RUN = ("overview", "behaviour", "drift", "probes", "attacks", "examples", "playground", "live_attack")
 
 
 def words(app: AppTest) -> str:

@@ -62,13 +62,17 @@ def resolve(recipe: Recipe, parameters: int) -> Recipe:
 
 def method_of(spec: SubjectSpec, method: str) -> str:
     """The training method of a subject, `auto` resolved by the size of its files, before it is loaded."""
+    return resolve(Recipe(1, 1, 1.0, method, 0.0), weights_of(spec)).method
+
+
+def weights_of(spec: SubjectSpec) -> int:
+    """How many weights a subject has, of an adapter those of its base, from the headers of its files."""
     from audit.subjects.adapter import base_of
     from audit.subjects.files import folder_of, is_adapter
     from audit.subjects.memory import stored_numbers
 
     folder = folder_of(spec)
-    counted = base_of(spec, folder) if is_adapter(folder) else spec
-    return resolve(Recipe(1, 1, 1.0, method, 0.0), stored_numbers(counted)).method
+    return stored_numbers(base_of(spec, folder) if is_adapter(folder) else spec)
 
 
 def finetune(
@@ -80,7 +84,16 @@ def finetune(
     seed: int,
     look: Callable[[int, Subject], None],
 ) -> None:
-    """Train a private subject on `taught` mixed with `kept`, calling `look(step, subject)` after every step.
+    """Train a private subject on `taught` mixed with `kept`, calling `look(step, subject)` after every step."""
+    for step, trained in finetuning(subject, taught, kept, template, recipe, seed):
+        with autocast(trained):
+            look(step, trained)
+
+
+def finetuning(
+    subject: Subject, taught: Sequence[Item], kept: Sequence[Item], template: str, recipe: Recipe, seed: int
+) -> Iterator[tuple[int, Subject]]:
+    """Train a private subject on `taught` mixed with `kept`, step by step: step and subject after each.
 
     AdamW, constant rate after a short warm-up (so that each step is what an attacker who stops there would have),
     loss on answer tokens and the end of the answer only, dropout off. Raises NotIdentifiable when the loss is no
@@ -99,7 +112,7 @@ def finetune(
     for step in range(1, recipe.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * min(1.0, step / WARMUP)
-        with _autocast(subject):
+        with autocast(subject):
             loss = subject.model(**next(batches)).loss
         if not torch.isfinite(loss):
             raise NotIdentifiable(
@@ -110,8 +123,7 @@ def finetune(
         torch.nn.utils.clip_grad_norm_(moving, CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # whoever looks has the room of the gradients
-        with _autocast(subject):
-            look(step, subject)
+        yield step, subject
 
 
 def _trainable(subject: Subject, method: str) -> PreTrainedModel:
@@ -140,7 +152,8 @@ def _check_room(subject: Subject) -> None:
         )
 
 
-def _autocast(subject: Subject) -> torch.autocast:
+def autocast(subject: Subject) -> torch.autocast:
+    """The number format in which an attacked subject is trained and asked."""
     import torch
 
     return torch.autocast(subject.device.type, torch.bfloat16, enabled=subject.device.type == "cuda")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -20,14 +21,15 @@ from audit.evidence.attacks._curves import (
     stack,
     steps_to_recover,
 )
-from audit.evidence.attacks._finetune import METHODS, Recipe, finetune, method_of
+from audit.evidence.attacks._finetune import METHODS, Recipe, autocast, finetuning, method_of
 from audit.evidence.behaviour.recall import check_metric, score_all
 from audit.stats import Scores
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split, digest_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from audit.bench import Bench
-    from audit.subjects.load import Subject
 
 FEWEST = 3
 ALL = "all"
@@ -101,7 +103,7 @@ class Relearning:
         null: tuple[Role, Split] = ("reference", "forget") if bench.null == "reference" else ("candidate", "holdout")
         runs: dict[tuple[Role, Split], list[Run]] = {}
         for k, (role, split) in enumerate((("candidate", "forget"), null)):
-            runs["original", split] = [self._before(bench, split, seed) for seed in range(self.seeds)]
+            runs["original", split] = [self.before(bench, split, seed) for seed in range(self.seeds)]
             runs[role, split] = [
                 self._attack(bench, role, split, seed, (k + seed / self.seeds) / 2) for seed in range(self.seeds)
             ]
@@ -118,46 +120,75 @@ class Relearning:
         ]
         return Reading(rows, panel, self._note(bench, panel, runs, null))
 
+    def attacking(
+        self, bench: Bench, role: Role, split: Split, seed: int, material: Material, tell: Callable[[int], None]
+    ) -> Iterator[tuple[int, list[str], list[str]]]:
+        """One run of the attack on one subject: after every step what it says to tested facts and to retain questions.
+
+        Both are empty after a step that is not one of `looks`. `tell(step)` is called after every step, and again and
+        again while the subject is asked: this is where the attack can be cancelled.
+        """
+        from audit.activations.generate import says
+
+        tested, asked = self.asked(bench, split, material)
+        recipe, order = self.recipe(bench, role), bench.torch_seed("relearn", split, seed)
+        with bench.private_model(role) as subject:
+            steps = finetuning(subject, material.taught, material.kept, bench.case.template, recipe, order)
+            for step, trained in steps:
+                tell(step)
+                heard: list[str] = []
+                if step in self.looks:
+                    with autocast(trained):
+                        again = partial(_again, tell, step)
+                        heard = says(trained, [*tested, *asked], bench.case.template, progress=again)
+                yield step, heard[: len(tested)], heard[len(tested) :]
+
+    def asked(self, bench: Bench, split: Split, material: Material) -> tuple[list[Item], list[Item]]:
+        """The facts that a run tests, and the retain questions that are asked along its curve."""
+        items = bench.corpus(split).items
+        return [items[i] for i in np.flatnonzero(material.tested)], questions(bench, self.retain_items)
+
+    def recipe(self, bench: Bench, role: Role) -> Recipe:
+        """The attacker's budget on one subject."""
+        method = method_of(bench.case.subject(role), self.method)
+        return Recipe(self.steps, self.batch, self.lr, method, self.retain_share)
+
     def _attack(self, bench: Bench, role: Role, split: Split, seed: int, begin: float) -> Run:
         """One run of the attack on one subject, its scores along the way; trained once, then remembered."""
-        run = self._before(bench, split, seed, role)
-        items, asked, material = bench.corpus(split).items, questions(bench, self.retain_items), run.material
-        tested = [items[i] for i in np.flatnonzero(material.tested)]
-        method = method_of(bench.case.subject(role), self.method)
-        recipe = Recipe(self.steps, self.batch, self.lr, method, self.retain_share)
+        run = self.before(bench, split, seed, role)
+        material = run.material
+        tested, asked = self.asked(bench, split, material)
+
+        def tell(step: int) -> None:
+            message = f"attack {seed + 1} of {self.seeds} on the {role} ({split}), step {step} of {self.steps}"
+            bench.progress(begin + step / self.steps / self.seeds / 2, message)
 
         def compute() -> Mapping[str, np.ndarray]:
-            heard: dict[str, list[list[str]]] = {"said": [], "kept": []}
+            every = self.attacking(bench, role, split, seed, material, tell)
+            looks = [heard for heard in every if heard[0] in self.looks]
+            return {
+                "said": np.asarray([said for _, said, _ in looks], dtype=str),
+                "kept": np.asarray([kept for _, _, kept in looks], dtype=str),
+            }
 
-            def look(step: int, subject: Subject) -> None:
-                done = begin + step / self.steps / self.seeds / 2
-                message = f"attack {seed + 1} of {self.seeds} on the {role} ({split}), step {step} of {self.steps}"
-                bench.progress(done, message)
-                if step in self.looks:
-                    said = _listen(bench, subject, [*tested, *asked], done, message)
-                    heard["said"].append(said[: len(tested)])
-                    heard["kept"].append(said[len(tested) :])
-
-            with bench.private_model(role) as subject:
-                order = bench.torch_seed("relearn", split, seed)
-                finetune(subject, material.taught, material.kept, bench.case.template, recipe, order, look)
-            return {name: np.asarray(texts, dtype=str) for name, texts in heard.items()}
-
-        inputs = {"recipe": asdict(recipe), "run": seed, "looks": self.looks} | {
+        inputs = {"recipe": asdict(self.recipe(bench, role)), "run": seed, "looks": self.looks} | {
             name: [item.id for item in part]
             for name, part in (("asked", asked), ("tested", tested), ("taught", material.taught))
         }
         inputs["kept"] = digest_of([item.id for item in material.kept])
         corpora: list[Split] = [split, "retain"] if bench.has("retain") else [split]
         stored = bench.remember("relearn", [role], inputs, compute, corpora=corpora)
-        recovery = np.zeros((len(self.looks), len(items)))
-        recovery[0] = run.recovery[0]
-        for k, texts in enumerate(stored["said"], start=1):
-            recovery[k, material.tested] = score_all(texts.tolist(), tested, self.metric)
+        recovery = np.stack([run.recovery[0], *(self.scored(run, tested, texts.tolist()) for texts in stored["said"])])
         later = [score_all(texts.tolist(), asked, self.metric).mean() for texts in stored["kept"]] if asked else []
         return Run(material, recovery, [*run.retained, *map(float, later)])
 
-    def _before(self, bench: Bench, split: Split, seed: int, role: Role = "original") -> Run:
+    def scored(self, run: Run, tested: Sequence[Item], said: Sequence[str]) -> NDArray[np.float64]:
+        """Scores [items of the corpus] of what was said to the tested facts; 0 where nothing is tested."""
+        values = np.zeros(len(run.material.tested))
+        values[run.material.tested] = score_all(list(said), list(tested), self.metric)
+        return values
+
+    def before(self, bench: Bench, split: Split, seed: int, role: Role = "original") -> Run:
         """A subject before the attack, scored on the facts that a run tests."""
         items, asked = bench.corpus(split).items, questions(bench, self.retain_items)
         said = score_all(bench.says(role, split), items, self.metric)
@@ -226,7 +257,5 @@ class Relearning:
     OTHERS: ClassVar[str] = "other facts"
 
 
-def _listen(bench: Bench, subject: Subject, items: Sequence[Item], done: float, message: str) -> list[str]:
-    from audit.activations.generate import says
-
-    return says(subject, items, bench.case.template, progress=lambda share: bench.progress(done, message))
+def _again(tell: Callable[[int], None], step: int, share: float) -> None:
+    tell(step)
