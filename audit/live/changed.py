@@ -131,7 +131,8 @@ def changing(models: Models, subject: Subject, changes: Changes, begin: int) -> 
 @contextmanager
 def without(subject: Subject, vectors: Sequence[tuple[int, int]]) -> Iterator[None]:
     """While open, some value vectors (block and dimension, from 0) write nothing; CaseError for one not there."""
-    from audit.evidence.concepts._mlp import mlp_outputs, value_vectors, writing
+    from audit.activations.mlp import mlp_outputs
+    from audit.evidence.concepts._mlp import value_vectors, writing
 
     modules = mlp_outputs(subject.model)
     for block, dim in vectors:
