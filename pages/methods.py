@@ -67,12 +67,26 @@ def draw_systems() -> None:
     """Every kind of system that a candidate may be, and the settings of each."""
     st.subheader("Systems")
     st.markdown(SYSTEMS)
-    show.frame(systems.table(), "systems", {}, "Kinds of system: what each is, how it works, and whose it covers")
-    kinds = {kind: title for kind, title in systems.options().items() if kind}
-    kind = st.selectbox("Settings of", list(kinds), format_func=lambda kind: kinds[str(kind)], key="system-settings")
-    rows = [(s.name, str(s.default), s.meaning) for s in systems.settings(str(kind))]
-    frame = pd.DataFrame(rows, columns=["setting", "default", "meaning"])
-    show.frame(frame, f"settings-{kind}", {}, f"Settings of {kinds[str(kind)]}")
+    for row in systems.table().itertuples(index=False):
+        draw_system(*row)
+
+
+@st.fragment
+def draw_system(kind: str, what: str, how: str, seen: str, covers: str) -> None:
+    """One kind of system, from its class."""
+    label = f"**{what[:1].upper()}{what[1:]}** {covers}"
+    card = st.expander(label, icon=":material/shield:", key=f"system-{kind}", on_change="rerun")
+    with card:
+        left, right = st.columns(2)
+        with left:
+            _fact("How it works", how)
+        with right:
+            _fact("Seen of it", seen)
+            _fact("Kind in case files", kind)
+        if card.open:
+            rows = [(s.name, str(s.default), s.meaning) for s in systems.settings(kind)]
+            frame = pd.DataFrame(rows, columns=["setting", "default", "meaning"])
+            show.frame(frame, f"settings-{kind}", {}, f"Settings of {what}")
 
 
 @st.fragment
