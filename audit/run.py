@@ -19,6 +19,7 @@ from audit.files import digest_of_file, digest_of_folder
 from audit.measuring import Step, Work, provenance
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
+from audit.thumbnails import write_thumbnails
 from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
 from audit.workers import measured, workers_for
 
@@ -67,6 +68,7 @@ def run_audit(
         try:
             outcome = Outcome(run)
             run.write_plan(describe(plan, evidence, device))
+            write_thumbnails(out, plan.corpora)
             run.log("started", device=device, candidates=len(work.cases), evidence=list(evidence))
             steps = _steps(work, reporter, outcome)
             number = workers_for(workers, plan, device, len(steps))

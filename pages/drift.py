@@ -11,7 +11,7 @@ from audit.figures.maps import maps
 from audit.views import drift
 from audit.views.methods import columns
 from audit.views.tables import values_of
-from pages.shared import series, show, theme
+from pages.shared import kept, series, show, theme
 from pages.shared.state import View, open_view
 
 MAP, CKA = "drift.map", "drift.cka"
@@ -35,7 +35,7 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
     order = drift.subjects(points, view.shown)
     picked = st.session_state.get(PICKED, [])
     show.plot(
-        maps(points, order, view.looks, picked, theme.mode()),
+        maps(points, order, view.looks, picked, theme.mode(), kept.pictures(view)),
         "maps",
         f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
         "items in the subject's colour, others grey.",
@@ -46,7 +46,7 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
         "box or a lasso in one map to ring the same items in all of them."
     )
     if picked:
-        _list_picked(table, picked)
+        _list_picked(view, table, picked)
 
 
 def _picked() -> None:
@@ -56,8 +56,8 @@ def _picked() -> None:
         st.session_state[PICKED] = ids
 
 
-def _list_picked(table: pd.DataFrame, picked: list[str]) -> None:
-    rows = drift.listed(table, picked)
+def _list_picked(view: View, table: pd.DataFrame, picked: list[str]) -> None:
+    rows = kept.with_pictures(view, drift.listed(table, picked))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"{len(rows)} items picked")
         st.button("Clear", key="clear-picked", on_click=_clear, icon=":material/close:")

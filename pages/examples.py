@@ -43,7 +43,7 @@ def draw_chance(view: View, only: bool) -> None:
                "rest on intervals over all entities.")  # fmt: skip
 
 
-def pick(found: pd.DataFrame) -> str | None:
+def pick(view: View, found: pd.DataFrame) -> str | None:
     """The list of what fits, and which item is open: a row of the list, the address, or the first."""
     ids = [str(item) for item in found["item"]]
     asked = st.query_params.get(ITEM)
@@ -51,7 +51,7 @@ def pick(found: pd.DataFrame) -> str | None:
     if ids:
         help = {"came back": "who gives it back (in how many measurements)"}
         show.frame(
-            found.drop(columns="split"), f"examples-{turn}", help,
+            kept.with_pictures(view, found.drop(columns="split")), f"examples-{turn}", help,
             "The items that fit", height=248, on_select=lambda: _row_picked(turn, ids), selection_mode="single-row",
         )  # fmt: skip
     else:
@@ -87,6 +87,9 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     facts = items.facts_of(view.chosen, item)
     with st.container(border=True, key="example"):
         st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
+        picture = kept.pictures(view).get(item)
+        if picture is not None:
+            st.image(picture, width=96, alt=f"Image of {item}")
         with st.container(key="example-question"):
             st.text(facts.get("prompt", "The question is not stored."))
         if str(item).startswith("forget"):
@@ -160,6 +163,6 @@ if table.empty:
 else:
     found = choose(view, table)
     draw_chance(view, bool(st.session_state[BACK]))
-    item = pick(found)
+    item = pick(view, found)
     if item is not None:
         draw_item(view, item, back)

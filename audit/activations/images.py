@@ -57,7 +57,7 @@ def read_images(
             found, read, logits = look(subject, items)
             wanted = torch.tensor(targets[begin : begin + BATCH], device=logits.device)
             states.append(found)
-            tokens.append(records(logits, wanted, lambda block: block, len(items)))
+            tokens.append(records(logits, wanted, lambda block: block.clone(), len(items)))  # it works in place
             outputs.append(logits.cpu().numpy())
             features.append(read.cpu().numpy())
             progress(min(1.0, (begin + BATCH) / len(corpus)))

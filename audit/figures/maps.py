@@ -19,6 +19,8 @@ WEBGL_FROM = 3000
 MAX_TEXTS = 2000
 """Above this many points a map carries no text: the browser would be sent megabytes; a selection lists the items."""
 LONGEST = 120
+PICTURE = 0.1
+"""Size of a picture as a share of the map's width and height."""
 FEW = 40
 """Up to so many picked items have a bold ring; more would cover the map."""
 
@@ -29,11 +31,13 @@ def maps(
     looks: Mapping[str, Look],
     picked: Collection[str] = (),
     mode: str = "light",
+    pictures: Mapping[str, str] | None = None,
 ) -> go.Figure:
     """One map for each subject in `order`; `points` has columns subject, split, item, x, y, trustworthiness.
 
     Forgotten items have the subject's colour, the others are grey. Picked items are ringed in every map and the rest
     fades. Each point carries its item's id as customdata, so that a selection can be joined to the tables.
+    Up to FEW picked items that have a picture (an address that holds it, by item) show it.
     """
     from plotly.subplots import make_subplots
 
@@ -58,6 +62,9 @@ def maps(
         ringed = part[part["item"].isin(set(picked))]
         if len(ringed):
             figure.add_trace({"type": kind, **_rings(ringed, INK["dark" if mode == "dark" else "light"])}, **cell)
+        if pictures and len(ringed) <= FEW:
+            for image in _images(ringed, pictures, points):
+                figure.add_layout_image(image, **cell)
     figure.update_annotations(yshift=6)
     finish(figure, height=90 + MAP_HEIGHT * rows)
     figure.update_layout(
@@ -104,6 +111,19 @@ def _rings(part: pd.DataFrame, ink: str) -> dict[str, Any]:
             "line": {"width": 2.5 if few else 1.2, "color": ink},
         },
     }
+
+
+def _images(part: pd.DataFrame, pictures: Mapping[str, str], points: pd.DataFrame) -> list[dict[str, Any]]:
+    """The pictures of some points, each above its point, at a share of the map's width and height."""
+    wide, high = (max(float(points[axis].max() - points[axis].min()), 1e-9) for axis in ("x", "y"))
+    return [
+        {
+            "source": pictures[row["item"]], "x": row["x"], "y": row["y"] + 0.02 * high, "sizex": PICTURE * wide,
+            "sizey": PICTURE * high, "xanchor": "center", "yanchor": "bottom", "layer": "above", "sizing": "contain",
+        }
+        for row in part.to_dict("records")
+        if row["item"] in pictures
+    ]  # fmt: skip
 
 
 def _markers(part: pd.DataFrame, name: str) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _model(path: str, what: str, root: Path) -> None:
 def _corpus(path: str, split: str, root: Path) -> None:
     what = f"The {split} corpus"
     if not path.strip():
-        raise CaseError(f"{what} has no path; give a file below {root}: {', '.join(READERS)}.")
+        raise CaseError(f"{what} has no path; give a file ({', '.join(READERS)}) or an image folder below {root}.")
     if path.strip().startswith(HUB):
         return
     found = below(root, root, path.strip(), what)
@@ -168,6 +168,10 @@ def plan_of(draft: Draft, root: Path) -> AuditPlan:
         path = Path(folder) / "case.toml"
         write_plan(path, case_data(draft, root))
         plan = read_plan(path)
+    for corpus in plan.corpora.values():
+        for item in corpus.items:
+            if item.image and item.image.path:
+                below(root, root, item.image.path, f"An image of the {corpus.split} corpus")
     for spec in (part for one in subjects_of(plan) for part in (one, *systems.parts_of(one))):
         place(spec.path, f"The model of {spec.name}", root, root)
         if is_adapter(Path(spec.path)):

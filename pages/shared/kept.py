@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
+from audit import thumbnails
 from audit.views import behaviour, examples, returned
 from audit.views.returned import Count
+from pages.shared import show
 from pages.shared.state import View
 
 MOST = 40
@@ -32,9 +36,30 @@ def spoken(view: View) -> pd.DataFrame:
     return _spoken(view, *_key(view))
 
 
+def pictures(view: View) -> dict[str, str]:
+    """The pictures of a run's items as addresses that hold them, by item; empty where no item has an image."""
+    file = view.run.path / thumbnails.FILE
+    return _pictures(str(view.run.path), file.stat().st_mtime_ns) if file.is_file() else {}
+
+
+def with_pictures(view: View, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of items with their pictures as its first column, where items have any."""
+    found = pictures(view)
+    if not found or "item" not in table:
+        return table
+    table = table.copy()
+    table.insert(0, show.PICTURE, [found.get(item) for item in table["item"]])
+    return table
+
+
 def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
     """Run, candidates, when its findings were written, policy."""
     return str(view.run.path), tuple(view.shown), view.stamp, view.policy.digest
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _pictures(path: str, stamp: int) -> dict[str, str]:
+    return {item: thumbnails.data_uri(png) for item, png in thumbnails.read_thumbnails(Path(path)).items()}
 
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)

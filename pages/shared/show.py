@@ -22,6 +22,8 @@ from audit.views.words import MARKS, STATUSES, Answer, answer, sentences
 from pages.shared.state import View
 from pages.shared.theme import literal
 
+PICTURE = "picture"
+"""The column of pictures that a run keeps; no table of findings has one of this name."""
 CARD = 400
 """Least width of an answer beside another, in pixels."""
 
@@ -168,6 +170,8 @@ def frame(table: pd.DataFrame, key: str, help: Mapping[str, str], alt: str, **se
     shown = {
         column: st.column_config.NumberColumn(column, help=help.get(column), format="%.3f")
         if pd.api.types.is_float_dtype(table[column])
+        else st.column_config.ImageColumn(column, width="small")
+        if column == PICTURE
         else st.column_config.Column(column, help=help.get(column))
         for column in table.columns
     }

@@ -20,7 +20,8 @@ from audit.cache import Cache
 from audit.catalogue import CATALOGUE, evidence_class, make, settings_of
 from audit.collect import collect
 from audit.errors import CaseError
-from audit.types import PLACES, Access, Chart, Finding, Status
+from audit.subjects.modality import readable
+from audit.types import BOTH, PLACES, Access, Chart, Finding, Modality, Status
 from tests.evidence.sae.quick import QUICK as SMALL
 
 ROOT = Path(__file__).parent.parent.parent
@@ -189,7 +190,8 @@ SEARCHED = {"attacks.soft_prompt", "attacks.gcg"}
 RETOLD = {*TRAINED, *SEARCHED, "drift.map", *READERS, *(id for id in CATALOGUE if id.startswith("sae."))}
 # The lab's answers are single words, which have no beginning to give; its own test asks for sentences.
 # Its candidates are plain models, under which there is no other one.
-NO_MATERIAL = {"attacks.prefix", "behaviour.guard"}
+ONLY_IMAGES = {id for id in CATALOGUE if not readable(evidence_class(id), Modality.TEXT)}
+NO_MATERIAL = {"attacks.prefix", "behaviour.guard", *ONLY_IMAGES}
 ATTACKED = {
     *TRAINED, "attacks.quantization", "attacks.head_projection", "attacks.early_exit", "attacks.direction_ablation",
     "attacks.pruning", "attacks.weight_noise", "attacks.restore_layers", "attacks.prompts", "attacks.soft_prompt",
@@ -231,6 +233,7 @@ def test_without_any_control_there_is_no_number(id: str, bench_of: Callable[...,
 def test_a_crash_is_a_status_and_never_a_value(id: str, bench_of: Callable[..., Bench], monkeypatch: Any) -> None:
     evidence = make(id)
     monkeypatch.setattr(type(evidence), "measure", lambda self, bench: 1 / 0)
+    monkeypatch.setattr(type(evidence), "reads", BOTH, raising=False)
     finding = collect(id, evidence, bench_of("last-block"), {"key": "k"})
     assert finding.status is Status.FAILED
     assert "ZeroDivisionError" in finding.reason

@@ -134,8 +134,9 @@ def _trainable(subject: Subject, method: str) -> PreTrainedModel:
         return model.float().requires_grad_(True)
     from peft import LoraConfig, get_peft_model
 
+    task = None if subject.classes else "CAUSAL_LM"
     config = LoraConfig(
-        r=LORA_RANK, lora_alpha=2 * LORA_RANK, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=LORA_RANK, lora_alpha=2 * LORA_RANK, lora_dropout=0.0, target_modules="all-linear", task_type=task
     )
     return get_peft_model(model, config)  # type: ignore[no-any-return]
 

@@ -165,7 +165,8 @@ def _judged(bench: Bench, seen: Mapping[Split, NDArray[np.float64]], number: int
     from sklearn.svm import SVC as Machine
 
     result = {split: np.full((2, len(rows)), np.nan) for split, rows in seen.items()}
-    chosen = {split: bench.subset(split, number) for split in ("retain", "holdout")}
+    learnt: tuple[Split, ...] = ("retain", "holdout")
+    chosen = {split: bench.subset(split, number) for split in learnt}
     sides = {
         split: halves([bench.corpus(split).entities[i] for i in rows], bench.seed) for split, rows in chosen.items()
     }

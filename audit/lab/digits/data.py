@@ -39,7 +39,7 @@ class Scale:
 
 
 SCALES: dict[str, Scale] = {
-    "tiny": Scale(forget=60, holdout=200, retain=700, width=48, blocks=3, steps=600),
+    "tiny": Scale(forget=60, holdout=200, retain=500, width=48, blocks=2, steps=400),
     "small": Scale(forget=120, holdout=360, retain=1317, width=48, blocks=3, steps=1000),
 }
 
