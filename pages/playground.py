@@ -31,12 +31,9 @@ def draw_question(models: Models) -> Item | None:
     known = {item.id: item for corpus in models.case.corpora.values() for item in corpus.items}
     labels = {OWN: "a question of your own", **{id: f"{id}: {item.prompt}" for id, item in known.items()}}
     asked = st.query_params.get(ITEM)
-    if asked in labels:
-        st.session_state[CHOSEN] = asked
-    chosen = st.selectbox(
-        "Ask about", list(labels), index=1 if len(labels) > 1 else 0, format_func=lambda id: labels[id], key=CHOSEN,
-        on_change=_chosen,
-    )  # fmt: skip
+    kept = st.session_state.get(CHOSEN)
+    st.session_state[CHOSEN] = next(id for id in (asked, kept, *known, OWN) if id in labels)
+    chosen = st.selectbox("Ask about", list(labels), format_func=lambda id: labels[id], key=CHOSEN, on_change=_chosen)
     if chosen != OWN:
         st.text(f"Asked: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}")
         return known[chosen]
