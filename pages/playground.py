@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from audit.errors import AuditError
 from audit.figures.lens import lens as draw_lens
 from audit.figures.style import ORIGINAL
+from audit.figures.texts import subject_html
 from audit.live import Models
 from audit.live.ask import LONGEST, Piece, Sampling, Told, answers, question, told
 from audit.live.changed import Changes
@@ -19,8 +20,9 @@ from pages.shared import live, show
 from pages.shared.state import View, open_view
 from pages.shared.theme import literal
 
-OWN = "own"
+OWN, ITEM, CHOSEN = "own", "item", "asked-item"
 MOST_ASKED = 4000
+MOST_BESIDE = 4
 BASKET = "asked-questions"
 
 
@@ -28,12 +30,12 @@ def draw_question(models: Models) -> Item | None:
     """An item of the audit, or a question of the reader's own with its true answer if there is one."""
     known = {item.id: item for corpus in models.case.corpora.values() for item in corpus.items}
     labels = {OWN: "a question of your own", **{id: f"{id}: {item.prompt}" for id, item in known.items()}}
-    chosen = st.selectbox(
-        "Ask about", list(labels), index=1 if len(labels) > 1 else 0, format_func=lambda id: labels[id], key="item",
-        bind="query-params",
-    )  # fmt: skip
+    asked = st.query_params.get(ITEM)
+    kept = st.session_state.get(CHOSEN)
+    st.session_state[CHOSEN] = next(id for id in (asked, kept, *known, OWN) if id in labels)
+    chosen = st.selectbox("Ask about", list(labels), format_func=lambda id: labels[id], key=CHOSEN, on_change=_chosen)
     if chosen != OWN:
-        st.text(f"Question: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}")
+        st.text(f"Asked: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}")
         return known[chosen]
     prompt = st.text_area("Question", key="prompt", height=80, max_chars=MOST_ASKED, bind="query-params")
     answer = st.text_input(
@@ -45,6 +47,11 @@ def draw_question(models: Models) -> Item | None:
     except AuditError:
         st.caption("Type a question.")
         return None
+
+
+def _chosen() -> None:
+    """The item stands in the address by its id; a box bound to it would put its whole text there."""
+    st.query_params[ITEM] = st.session_state[CHOSEN]
 
 
 def draw_sampling() -> Sampling:
@@ -110,10 +117,10 @@ def ask(models: Models, names: list[str], item: Item, sampling: Sampling, change
 def cards(view: View, names: list[str]) -> dict[str, tuple[DeltaGenerator, DeltaGenerator]]:
     """A card for each model with a place for its answer and one for the words below it."""
     found = {}
-    grid = st.grid(3, min_column_width=300)
+    grid = st.grid(min(len(names), MOST_BESIDE), min_column_width=260)
     for place, name in enumerate(names):
-        with grid.container(border=True, key=f"answer-of-{place}"):
-            st.caption(literal(name))
+        with grid.container(border=True, key=f"heard-{place}"):
+            st.html(subject_html(name, view.looks))
             found[name] = (st.empty(), st.empty())
     return found
 

@@ -31,15 +31,23 @@ def said_html(truth: str, lines: Sequence[Line], looks: Mapping[str, Look]) -> s
     return f'<table class="said"><tbody>{first}{"".join(_row(truth, line, looks) for line in lines)}</tbody></table>'
 
 
+def subject_html(name: str, looks: Mapping[str, Look]) -> str:
+    """A model's name with its colour before it."""
+    return f'<div class="subject">{_swatch(name, looks)}{escape(name)}</div>'
+
+
+def _swatch(name: str, looks: Mapping[str, Look]) -> str:
+    look = looks.get(name)
+    return f'<span class="swatch" style="background:{look.colour}"></span>' if look else ""
+
+
 def _row(truth: str, line: Line, looks: Mapping[str, Look]) -> str:
-    look = looks.get(line.subject)
-    swatch = f'<span class="swatch" style="background:{look.colour}"></span>' if look else ""
     said = line.said or ""
     words = "".join(_part(part.text, part.same) for part in parts(truth, said))
     nothing = "not stored" if line.said is None else "says nothing"
     text = words if said.strip() else f'<em class="nothing">{nothing}</em>'
     remark = f"<small>{escape(line.remark)}</small>" if line.remark else ""
-    return f'<tr><th scope="row">{swatch}{escape(line.subject)}</th><td>{text}{remark}</td></tr>'
+    return f'<tr><th scope="row">{_swatch(line.subject, looks)}{escape(line.subject)}</th><td>{text}{remark}</td></tr>'
 
 
 def _part(text: str, same: bool) -> str:

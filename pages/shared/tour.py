@@ -40,7 +40,8 @@ def card(view: View) -> None:
         )
 
     with st.container(border=True, key="tour-card"):
-        st.text(f"Tour, step {number} of {len(steps)}: {step.title}")
+        with st.container(key="tour-title"):
+            st.text(f"Tour, step {number} of {len(steps)}: {step.title}")
         st.text(step.text)
         with st.container(horizontal=True):
             if number > 1:

@@ -26,16 +26,17 @@ def runs(tiny_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_item_is_put_to_every_model(open_page: Open, runs: Path) -> None:
     app = open_page("playground", runs=runs, run="lab", item="forget:0", candidates=["last-block"])
     assert not app.exception
-    assert app.selectbox(key="item").value == "forget:0"
+    assert app.selectbox(key="asked-item").value == "forget:0"
     app.button(key="go").click().run()
     assert not app.exception
     said = texts(app)
     assert "✓ says the true answer" in said
     assert "= word for word as the original" in said or "⟦" in said or "≠" in said
     assert "original ranks it 1st" in said
-    assert [element.value for element in app.caption if element.value in ("original", "reference")]
+    named = [str(element.value) for element in app.html if 'class="subject"' in str(element.value)]
+    assert ["original" in named[0], "reference" in named[1], "last-block" in named[2]] == [True] * 3
     assert len([spec for spec in charts(app) if "heatmap" in spec]) == 1
-    assert app.query_params["asked"] == ["yes"]
+    assert app.query_params["asked"] == "yes"
     app.button(key="add").click().run()
     assert not app.exception
     assert any("Download 1 as a corpus" in button.label for button in app.get("download_button"))
@@ -86,7 +87,7 @@ def test_a_live_attack_from_the_form_to_its_sentence(
     assert "After 3 steps last-block gives" in said and "reference, which never knew them" in said
     assert any("The attacker knows 4 facts" in caption.value for caption in app.caption)
     assert [spec for spec in charts(app) if "recall of facts not trained on" in spec]
-    id = app.query_params["attack"][0]
+    id = app.query_params["attack"]
     again = open_page("live_attack", runs=runs, run="lab", candidates=["last-block"], attack=id)
     assert "After 3 steps last-block gives" in texts(again)  # reloaded, or opened by somebody else
     gone = open_page("live_attack", runs=runs, run="lab", attack="../lab")
