@@ -17,6 +17,7 @@ from audit.figures.style import Look
 from audit.policy import Policy, load_policy
 from audit.progress import FILE as PROGRESS
 from audit.progress import Progress
+from audit.review import database
 from audit.store import Run, RunInfo, list_runs, open_run
 from audit.types import Finding
 from audit.views.ladder import MOST_SHOWN, LadderRow, ladder, telling
@@ -33,7 +34,7 @@ MOST_KEPT = 20_000
 
 def runs_root() -> Path:
     """The folder that holds the runs: PALIMPSEST_RUNS, or `runs` where the app was started."""
-    return Path(os.environ.get("PALIMPSEST_RUNS", "runs"))
+    return database.runs_root()
 
 
 def browse_root() -> Path:
