@@ -82,7 +82,8 @@ def draw_finding(view: View, now: Reviews, candidate: str, id: str, sentence: st
         st.text(sentence)
         state = reviews.state_of(now, candidate, id)
         st.text(f"State: {state}.")
-        draw_entries([e for e in now.entries if (e.candidate, e.evidence) == (candidate, id)])
+        with st.container(gap="xxsmall"):
+            draw_entries([e for e in now.entries if (e.candidate, e.evidence) == (candidate, id)])
         write_form(view, candidate, id)
 
 
@@ -129,6 +130,8 @@ def _write(view: View, kind: str, candidate: str, evidence: str, shown: str, tex
         st.session_state[REFUSED] = str(error)
     else:
         st.session_state[text] = ""
+        if decision:
+            st.session_state[decision] = None
     st.session_state[WRITTEN] = True
 
 
@@ -146,7 +149,7 @@ def draw_signing(view: View, candidate: str) -> None:
             f"You sign what is shown of {what}: {len(now['findings'])} findings, and the verdict by the policy "
             f"“{view.policy.name}”, version {view.policy.digest[:12]}.\n{'; '.join(verdicts)}."
         )
-        st.caption(f"Digest of case, findings, policy and verdict: `{digest}`")
+        st.caption(f"Digest of case, findings, policy and verdict: {digest}")
         with st.form("review-sign-form", border=False):
             st.segmented_control("Your decision", DECISIONS, format_func=lambda d: CHOICES[d], key="sign-decision")
             st.text_area("In your own words: what you looked at and what you conclude", key="sign-text", height=90)
