@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared import who
 from pages.shared.state import ROUTED
 
 ASSETS = Path(__file__).parent / "assets"
@@ -12,20 +13,7 @@ st.set_page_config(page_title="Palimpsest", page_icon=str(ASSETS / "icon.svg"), 
 st.html(ASSETS / "style.css")
 
 
-def sign_in() -> None:
-    """Where sign-in is configured (`[auth]` in the secrets), nobody gets past this page without it."""
-    try:
-        configured = "auth" in st.secrets
-    except FileNotFoundError:
-        configured = False
-    if configured and not st.user.is_logged_in:
-        st.title("Palimpsest")
-        st.text("Sign in to see the audits.")
-        st.button("Sign in", on_click=st.login, type="primary", icon=":material/login:")
-        st.stop()
-
-
-sign_in()
+who.gate()
 page = st.navigation(
     [
         st.Page(
@@ -105,6 +93,13 @@ page = st.navigation(
             icon=":material/add_circle:",
             url_path="new_audit",
             help="Choose models and corpora, see what it will take, run, watch, cancel, resume.",
+        ),
+        st.Page(
+            "pages/review.py",
+            title="Review",
+            icon=":material/approval:",
+            url_path="review",
+            help="Judge finding by finding, sign what you saw, and see which signatures still hold.",
         ),
         st.Page(
             "pages/report.py",

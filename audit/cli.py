@@ -126,6 +126,36 @@ def verify(
 
 
 @app.command()
+def review(
+    run: RunFolder,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="Add a comment.")] = "",
+    sign: Annotated[str, typer.Option(metavar="SENTENCE", help="Sign, in your own words; needs --decision.")] = "",
+    decision: Annotated[str, typer.Option(help="accept, reject or needs_work; alone: on the finding named.")] = "",
+    candidate: Annotated[str, typer.Option(help="What it is about; default: the whole audit.")] = "",
+    evidence: Annotated[str, typer.Option(metavar="ID", help="One finding of the candidate.")] = "",
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+) -> None:
+    """List comments, decisions and signatures with their validity, or add one."""
+    from audit.policy import load_policy
+    from audit.review import ledger, roles
+    from audit.store import open_run
+    from audit.views.reviews import open_reviews
+
+    opened, rules = open_run(run), load_policy(policy)
+    if sign and (comment or evidence):
+        raise CaseError(
+            "A signature is on a candidate or the whole audit: give --sign without --comment or --evidence."
+        )
+    kind = "signature" if sign else "decision" if decision else "comment" if comment else ""
+    if kind:
+        ledger.write(
+            opened, roles.on_this_machine(), kind, rules, candidate=candidate, evidence=evidence, text=sign or comment,
+            decision=decision,
+        )  # fmt: skip
+    terminal.reviews(open_reviews(opened, rules))
+
+
+@app.command()
 def lab(
     scenario: Annotated[str, typer.Argument(help="Which scenario to build: people or digits.")],
     out: Annotated[Path, typer.Option(help="Folder for models, corpora and case file.")],

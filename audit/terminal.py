@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from audit.progress import Progress
     from audit.store import Run
+    from audit.views.reviews import Reviews
 
 VERDICT_WORDS = {
     Verdict.PRESENT: "present",
@@ -173,3 +174,15 @@ def following() -> Iterator[Callable[[Progress], None]]:
     """A progress bar that follows a run."""
     with bar() as update:
         yield lambda progress: update(progress.fraction, f"{progress.subject} {progress.evidence} {progress.message}")
+
+
+def reviews(found: Reviews) -> None:
+    """How far a review is, every entry, and which signatures hold."""
+    say(found.sentence)
+    for fault in found.faults:
+        complain(f"Line {fault.line} of the ledger {fault.what}.")
+    for entry in found.entries:
+        about = " ".join(part for part in (entry.candidate or "whole audit", entry.evidence, entry.decision) if part)
+        say(f"{entry.sequence}. {entry.time[:19]} {entry.author} ({entry.role}), {entry.kind}, {about}: {entry.text}")
+    for mark, _, sentence, _ in found.signed:
+        say(f"{mark} {sentence}")

@@ -11,8 +11,9 @@ from audit import jobs
 from audit.casefile import AuditPlan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
+from audit.review.roles import Action
 from audit.views import intake, progress, systems
-from pages.shared import form, importing, reading, watching
+from pages.shared import form, importing, reading, watching, who
 from pages.shared.reading import Known
 from pages.shared.state import RUN, browse_root, head, runs_root
 from pages.shared.theme import literal
@@ -146,8 +147,8 @@ def draw_launch(known: Known, draft: intake.Draft | None, root: Path) -> None:
         with st.container(key="forecast"):
             st.text(f"Will take {forecast}")
     st.button(
-        "Run this audit", key="new-run-audit", type="primary", icon=":material/play_arrow:", disabled=not forecast,
-        on_click=_launch, args=(plan, draft, root, device),
+        "Run this audit", key="new-run-audit", type="primary", icon=":material/play_arrow:",
+        disabled=not forecast or not who.may(Action.RUN), on_click=_launch, args=(plan, draft, root, device),
     )  # fmt: skip
 
 
@@ -155,6 +156,7 @@ def _launch(plan: AuditPlan, draft: intake.Draft | None, root: Path, device: str
     """Write the case file into a new run folder (or take the one given), start the run, and watch it."""
     folder = intake.folder_for(plan.name, runs_root())
     try:
+        who.require(Action.RUN)
         case = plan.path
         if draft is not None:
             case = folder / "case.toml"
@@ -210,5 +212,7 @@ head(
 )
 if refused := st.session_state.pop("refused", ""):
     st.error(literal(refused), icon=":material/error:")
+if refusal := who.identity().why_not(Action.RUN):
+    st.info(literal(refusal), icon=":material/lock:")
 watching.draw_runs()
 draw_new()

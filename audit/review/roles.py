@@ -118,7 +118,8 @@ def read_table(given: str | None = None) -> Table:
     source = VARIABLE
     try:
         if text.strip().endswith(".toml") and "\n" not in text.strip():
-            source, text = text.strip(), Path(text.strip()).read_text(encoding="utf-8")
+            source = text.strip()
+            text = Path(source).read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CaseError(f"{source} cannot be read as the table of roles: {error}.") from error

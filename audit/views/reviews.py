@@ -90,7 +90,7 @@ def signed(one: Signature, *, intact: bool = True) -> tuple[str, str, str, str]:
         f"“{entry.text}” Digest {entry.digest[:SHORT]}…, policy “{entry.seen.get('policy_name', '')}” version "
         f"{str(entry.seen.get('policy', ''))[:12]}, {len(entry.seen.get('findings', {}))} findings.{later}"
     )
-    return MARKS[{"clear": "found", "found": "none", "unclear": "unclear"}[state]], state, head, scope
+    return {"clear": "✓", "found": "✕", "unclear": MARKS["unclear"]}[state], state, head, scope
 
 
 def shortened(names: tuple[str, ...], most: int = 6) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 import streamlit as st
 
 from audit.errors import AuditError
+from audit.review.roles import Action
 from audit.views import imported, intake
+from pages.shared import who
 from pages.shared.state import RUN, runs_root
 from pages.shared.theme import literal
 
@@ -41,6 +43,7 @@ def _import(paths: list[Path], references: list[Path]) -> None:
     """Import into a new run folder; what was left out is said above the form."""
     folder = intake.folder_for(f"imported-{paths[0].stem}", runs_root())
     try:
+        who.require(Action.IMPORT)
         left_out = imported.run_import(paths, folder, references)
     except AuditError as error:
         st.session_state["refused"] = str(error)

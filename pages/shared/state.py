@@ -17,6 +17,7 @@ from audit.figures.style import Look
 from audit.policy import Policy, load_policy
 from audit.progress import FILE as PROGRESS
 from audit.progress import Progress
+from audit.review import database
 from audit.shelf import Shelf
 from audit.store import Run, RunInfo, list_runs
 from audit.types import Finding
@@ -34,7 +35,7 @@ MOST_RUNS = 12
 
 def runs_root() -> Path:
     """The folder that holds the runs: PALIMPSEST_RUNS, or `runs` where the app was started."""
-    return Path(os.environ.get("PALIMPSEST_RUNS", "runs"))
+    return database.runs_root()
 
 
 def browse_root() -> Path:

@@ -10,9 +10,10 @@ import streamlit as st
 from audit import jobs
 from audit.errors import AuditError
 from audit.progress import Progress
+from audit.review.roles import Action
 from audit.views import progress
 from audit.views.progress import RESUMABLE
-from pages.shared import show
+from pages.shared import show, who
 from pages.shared.state import RUN, known_jobs, runs_root
 from pages.shared.theme import literal
 
@@ -57,6 +58,7 @@ def _buttons(id: str, folder: Path, now: Progress) -> None:
 def _attempt(action: object, *arguments: object) -> None:
     """Do something that may be refused, and say why on the next run of the page."""
     try:
+        who.require(Action.RUN)
         action(*arguments)  # type: ignore[operator]
     except AuditError as error:
         st.session_state["refused"] = str(error)

@@ -11,7 +11,7 @@ import pytest
 
 PAGES = (
     "", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "new_audit",
-    "report", "methods", "playground", "live_attack",
+    "report", "review", "methods", "playground", "live_attack",
 )  # fmt: skip
 pytestmark = pytest.mark.e2e
 
