@@ -11,7 +11,7 @@ import pytest
 
 PAGES = (
     "", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "new_audit",
-    "report", "methods",
+    "report", "methods", "compare",
 )  # fmt: skip
 pytestmark = pytest.mark.e2e
 

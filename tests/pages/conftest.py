@@ -13,7 +13,7 @@ from tests.pages import shapes, synthetic
 APP = Path(__file__).parent.parent.parent / "app.py"
 PAGES = (
     "overview", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "report",
-    "methods", "new_audit",
+    "methods", "new_audit", "compare",
 )  # fmt: skip
 TIMEOUT = 180
 Open = Callable[..., AppTest]
