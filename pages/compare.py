@@ -79,7 +79,7 @@ def draw_board(runs: list[Compared]) -> None:
     policy = load_policy()
     left, right = st.columns(2)
     with left:
-        measure = _choose("Forgetting: what is left", runs, "knowledge", "measure")
+        measure = _choose("Forgetting: what is left", runs, "knowledge", "forgetting")
     with right:
         utility = _choose("Utility: what was kept", runs, "utility", "utility")
     points = compare.points(runs, policy, measure, utility)

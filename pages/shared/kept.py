@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
-from audit.views import behaviour, examples, returned
+from audit.views import behaviour, examples, returned, shares, tables
 from audit.views.returned import Count
 from pages.shared.state import View
 
 MOST = 40
+MOST_TABLES = 200
+"""Joined tables that are kept: two runs with all their measurements, or one that several people look at differently."""
 
 
 def came_back(view: View) -> pd.DataFrame:
@@ -30,6 +34,16 @@ def index(view: View) -> pd.DataFrame:
 def spoken(view: View) -> pd.DataFrame:
     """`behaviour.spoken` for the candidates that are drawn."""
     return _spoken(view, *_key(view))
+
+
+def together(view: View, id: str) -> pd.DataFrame:
+    """`tables.together` of one evidence for the candidates that are drawn."""
+    return _together(view, id, *_key(view))
+
+
+def left(view: View, ids: Sequence[str]) -> pd.DataFrame:
+    """`shares.shares` of some evidence for the candidates that are drawn."""
+    return _left(view, tuple(ids), *_key(view))
 
 
 def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
@@ -55,3 +69,15 @@ def _index(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: s
 @st.cache_resource(max_entries=MOST, show_spinner=False)
 def _spoken(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
     return behaviour.spoken(_view.chosen)
+
+
+@st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
+def _together(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
+    return tables.together(_view.of(id))
+
+
+@st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
+def _left(
+    _view: View, ids: tuple[str, ...], path: str, shown: tuple[str, ...], stamp: int, policy: str
+) -> pd.DataFrame:
+    return shares.shares(_view.chosen, ids)

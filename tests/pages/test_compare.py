@@ -26,12 +26,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_link_restores_runs_measure_and_filters(open_page: Open, two: Path) -> None:
-    app = open_page("compare", runs=two, measure="probes.linear", only_candidate=["hides"])
+    app = open_page("compare", runs=two, forgetting="probes.linear", only_candidate=["hides"])
     app.query_params["runs"] = ["first", "second"]
     app.run()
     assert not app.exception
     assert app.multiselect(key="pick-runs").value == ["first", "second"]
-    assert app.selectbox(key="pick-measure").value == "probes.linear"
+    assert app.selectbox(key="pick-forgetting").value == "probes.linear"
     assert "Of 2 candidates" in texts(app)
     assert "untouched" not in charts(app)[0] and "hides" in charts(app)[0]
 
