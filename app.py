@@ -4,8 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from audit.errors import AuditError
 from pages.shared import who
 from pages.shared.state import ROUTED
+from pages.shared.theme import literal
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -88,6 +90,13 @@ page = st.navigation(
             help="Attack a candidate and watch its knowledge come back, or not, step by step.",
         ),
         st.Page(
+            "pages/compare.py",
+            title="Compare",
+            icon=":material/compare_arrows:",
+            url_path="compare",
+            help="Any runs and candidates in one table: what is left, what was kept, what changed since.",
+        ),
+        st.Page(
             "pages/new_audit.py",
             title="New audit",
             icon=":material/add_circle:",
@@ -119,4 +128,7 @@ page = st.navigation(
     position="top",
 )
 st.session_state[ROUTED] = True
-page.run()
+try:
+    page.run()
+except AuditError as error:  # such as a table of a finding that is damaged, found when it is first drawn
+    st.error(literal(error), icon=":material/error:")

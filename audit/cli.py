@@ -200,6 +200,23 @@ def import_(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; of two, what changed since too.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    policy: Annotated[Path | None, typer.Option(help="Policy file; default: the shipped one.")] = None,
+) -> None:
+    """Candidates of any runs beside each other; of two runs, what changed from the first to the second."""
+    from audit.policy import load_policy
+    from audit.views.changes import compared_json
+
+    told = compared_json(runs, load_policy(policy))
+    if as_json:
+        sys.stdout.write(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        terminal.compared(told)
+
+
+@app.command()
 def methods() -> None:
     """List every evidence: what it asks, and what it cannot see."""
     terminal.methods()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -231,13 +231,19 @@ def list_runs(root: Path | str) -> list[RunInfo]:
     root = Path(root)
     found = []
     for path in [root, *(root.iterdir() if root.is_dir() else [])]:
-        if (path / "case.json").is_file():
-            try:
-                run = open_run(path)
-                found.append(RunInfo(path, run.name, run.complete, (path / "case.json").stat().st_mtime))
-            except (StoreError, OSError, KeyError):
-                continue
+        try:
+            written = (path / "case.json").stat()
+            name = _name(path, written.st_mtime_ns)
+        except (StoreError, OSError, KeyError):
+            continue
+        found.append(RunInfo(path, name, (path / "manifest.json").exists(), written.st_mtime))
     return sorted(found, key=lambda info: -info.modified)
+
+
+@lru_cache(maxsize=4096)
+def _name(path: Path, written: int) -> str:
+    """A run's name as it was at `written`: a list of many runs is drawn at every click."""
+    return open_run(path).name
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.policy import KNOWLEDGE, Judgement, Policy, Rung, judge, load_policy
@@ -78,6 +79,42 @@ def findings(run: Run) -> None:
         for finding in run.findings(name):
             table.add_row(*_row(finding))
         _console().print(table)
+
+
+def compared(told: Mapping[str, Any]) -> None:
+    """Runs beside each other, and what changed between two."""
+    _records("Compared", [_one_line(row) for row in told["candidates"]])
+    say(told["sentence"])
+    if "changes" in told:
+        moved = [row for row in told["changes"]["findings"] if row["change"] not in ("intervals overlap", "unchanged")]
+        shown = ("candidate", "evidence", "before", "after", "difference", "change", "conditions")
+        _records("Changed findings", [{key: row[key] for key in shown} for row in moved])
+        _records("What the runs do not share", told["changes"]["conditions"])
+        say(told["changes"]["sentence"])
+
+
+def _one_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the leaderboard for a terminal: each interval behind its number."""
+    shown = {key: value for key, value in row.items() if key != "method" and not key.endswith(" interval")}
+    for key, value in shown.items():
+        if interval := row.get(f"{key} interval"):
+            shown[key] = f"{value:.2f} ({interval})"
+    return shown | {"run": Path(shown["run"]).name, "seconds": round(shown["seconds"])}
+
+
+def _records(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = (f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values())
+        table.add_row(*map(Text, cells))
+    _console().print(table)
 
 
 def methods() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -39,7 +41,7 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
         "maps",
         f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
         "items in the subject's colour, others grey.",
-        _picked,
+        partial(_picked, table, method, layer, order),
     )
     st.caption(
         f"{len(points)} of {total} points are drawn, {len(values_of(points, 'item'))} items in each map. Draw a "
@@ -49,9 +51,9 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
         _list_picked(view, table, picked)
 
 
-def _picked() -> None:
+def _picked(table: pd.DataFrame, method: str, layer: int, order: list[str]) -> None:
     """Remember what was caught; an empty selection comes also when the figure is redrawn, so it clears nothing."""
-    ids = drift.picked_ids(st.session_state["maps"].selection)
+    ids = drift.picked_ids(st.session_state["maps"].selection, drift.on_layer(table, method, layer), order)
     if ids:
         st.session_state[PICKED] = ids
 

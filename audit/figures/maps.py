@@ -17,7 +17,7 @@ MAP_HEIGHT = 380
 WEBGL_FROM = 3000
 """From this many points in all on the graphics card draws them; below, starting it costs more than it saves."""
 MAX_TEXTS = 2000
-"""Above this many points a map carries no text: the browser would be sent megabytes; a selection lists the items."""
+"""Above this many points in all no map carries text, which would be megabytes; a selection lists the items."""
 LONGEST = 120
 PICTURE = 0.1
 """Size of a picture as a share of the map's width and height."""
@@ -52,16 +52,20 @@ def maps(
         horizontal_spacing=0.025,
         vertical_spacing=0.24 / rows,
     )
+    told = len(points) <= MAX_TEXTS
     kind = "scattergl" if len(points) >= WEBGL_FROM else "scatter"
     for place, name in enumerate(order):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         part = points[points["subject"] == name]
         for split in [s for s in ("retain", "holdout", "forget") if s in set(part["split"])]:
             trace = _points(part[part["split"] == split], split, looks[name], bool(picked), place == 0)
-            figure.add_trace({"type": kind, **trace}, **cell)
+            figure.add_trace({"type": kind, **trace, **_texts(part[part["split"] == split], told)}, **cell)
         ringed = part[part["item"].isin(set(picked))]
         if len(ringed):
-            figure.add_trace({"type": kind, **_rings(ringed, INK["dark" if mode == "dark" else "light"])}, **cell)
+            figure.add_trace(
+                {"type": kind, **_rings(ringed, INK["dark" if mode == "dark" else "light"]), **_texts(ringed, told)},
+                **cell,
+            )
         if pictures and len(ringed) <= FEW:
             for image in _images(ringed, pictures, points):
                 figure.add_layout_image(image, **cell)
@@ -133,12 +137,11 @@ def _markers(part: pd.DataFrame, name: str) -> dict[str, Any]:
         "mode": "markers",
         "name": name,
         "customdata": part["item"].to_numpy(),
-        **_texts(part),
     }
 
 
-def _texts(part: pd.DataFrame) -> dict[str, Any]:
-    if len(part) > MAX_TEXTS:
+def _texts(part: pd.DataFrame, told: bool) -> dict[str, Any]:
+    if not told:
         return {"hovertemplate": "%{customdata}<extra></extra>"}
     texts = [
         f"<b>{_cut(row['prompt'])}</b><br>{_cut(row['answer'])}<br>{_cut(row['entity'])}, {escape(row['split'])}"

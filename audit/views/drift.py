@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audit.figures.style import ORIGINAL, REFERENCE, SECOND
@@ -24,12 +25,17 @@ def methods(table: pd.DataFrame) -> dict[str, str]:
 
 def layers(table: pd.DataFrame, method: str) -> list[int]:
     """The layers that were mapped by a method, in order."""
-    return sorted(int(layer) for layer in values_of(where(table, method=method), "layer"))
+    return sorted(int(layer) for layer in values_of(where(table[["method", "layer"]], method=method), "layer"))
+
+
+def on_layer(table: pd.DataFrame, method: str, layer: int) -> pd.DataFrame:
+    """Every point of one layer's maps."""
+    return where(table, method=method, layer=layer)
 
 
 def points(table: pd.DataFrame, method: str, layer: int) -> tuple[pd.DataFrame, int]:
     """The points of one layer's maps and how many there are; over the budget every n-th item, the same in every map."""
-    found = where(table, method=method, layer=layer)
+    found = on_layer(table, method, layer)
     total = len(found)
     if total > BUDGET:
         ids = values_of(found, "item")
@@ -43,15 +49,40 @@ def subjects(table: pd.DataFrame, shown: Collection[str]) -> list[str]:
     return [name for name in (ORIGINAL, REFERENCE, SECOND, *shown) if name in present]
 
 
-def picked_ids(selection: Mapping[str, Any]) -> list[str]:
-    """The items that a box or a lasso caught, each once: ids travel with the points as customdata."""
+def picked_ids(selection: Mapping[str, Any], points: pd.DataFrame, order: Sequence[str]) -> list[str]:
+    """The items that boxes and lassos caught, each once, by their geometry: also items that were thinned out.
+
+    `points` holds every point of the layer, `order` the maps from left to right. Points that were clicked one by one
+    name their items themselves.
+    """
     ids: dict[str, None] = {}
-    for point in selection.get("points", []):
+    shapes = [*selection.get("box", []), *selection.get("lasso", [])]
+    for shape in shapes:
+        place = int(str(shape.get("xref", "x")).removeprefix("x") or 1) - 1
+        if place >= len(order):
+            continue
+        own = points[points["subject"] == order[place]]
+        caught = _inside(own["x"].to_numpy(), own["y"].to_numpy(), shape["x"], shape["y"])
+        ids |= dict.fromkeys(own["item"][caught].tolist())
+    for point in [] if shapes else selection.get("points", []):
         value = point.get("customdata")
         value = value[0] if isinstance(value, list) and value else value
         if isinstance(value, str):
             ids[value] = None
     return list(ids)
+
+
+def _inside(x: Any, y: Any, corners_x: Sequence[float], corners_y: Sequence[float]) -> Any:
+    """Which points lie in a box (two corners) or a polygon: a ray to the right crosses its edges an odd number of times."""
+    if len(corners_x) == 2:
+        (left, right), (low, high) = sorted(corners_x), sorted(corners_y)
+        return (x >= left) & (x <= right) & (y >= low) & (y <= high)
+    inside = np.zeros(len(x), bool)
+    for place in range(len(corners_x)):
+        x1, y1, x2, y2 = corners_x[place - 1], corners_y[place - 1], corners_x[place], corners_y[place]
+        if y1 != y2:
+            inside ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    return inside
 
 
 def listed(table: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:

@@ -51,16 +51,17 @@ def _named(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def where(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """The rows whose columns hold the wanted values; a column that the table lacks excludes nothing."""
+    keep = None
     for column, value in wanted.items():
         if column in table:
-            keep = table[column].isin(value) if isinstance(value, (list, tuple, set)) else table[column] == value
-            table = table[keep]
-    return table
+            own = table[column].isin(value) if isinstance(value, (list, tuple, set)) else table[column] == value
+            keep = own if keep is None else keep & own  # one selection at the end: a table may be long
+    return table if keep is None else table[keep]
 
 
 def values_of(table: pd.DataFrame, column: str) -> list[Any]:
     """The values of a column in the order of their first appearance; empty when there is no such column."""
-    return list(dict.fromkeys(table[column].dropna())) if column in table else []
+    return table[column].dropna().unique().tolist() if column in table else []
 
 
 def residuals(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from audit import thumbnails
-from audit.views import behaviour, examples, returned
+from audit.views import behaviour, examples, returned, shares, tables
 from audit.views.returned import Count
-from pages.shared import show
 from pages.shared.state import View
 
+PICTURE = "picture"
+"""The column of pictures that a run keeps; no table of findings has one of this name."""
 MOST = 40
+MOST_TABLES = 200
+"""Joined tables that are kept: two runs with all their measurements, or one that several people look at differently."""
 
 
 def came_back(view: View) -> pd.DataFrame:
@@ -48,8 +52,18 @@ def with_pictures(view: View, table: pd.DataFrame) -> pd.DataFrame:
     if not found or "item" not in table:
         return table
     table = table.copy()
-    table.insert(0, show.PICTURE, [found.get(item) for item in table["item"]])
+    table.insert(0, PICTURE, [found.get(item) for item in table["item"]])
     return table
+
+
+def together(view: View, id: str) -> pd.DataFrame:
+    """`tables.together` of one evidence for the candidates that are drawn."""
+    return _together(view, id, *_key(view))
+
+
+def left(view: View, ids: Sequence[str]) -> pd.DataFrame:
+    """`shares.shares` of some evidence for the candidates that are drawn."""
+    return _left(view, tuple(ids), *_key(view))
 
 
 def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
@@ -80,3 +94,15 @@ def _index(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: s
 @st.cache_resource(max_entries=MOST, show_spinner=False)
 def _spoken(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
     return behaviour.spoken(_view.chosen)
+
+
+@st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
+def _together(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
+    return tables.together(_view.of(id))
+
+
+@st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
+def _left(
+    _view: View, ids: tuple[str, ...], path: str, shown: tuple[str, ...], stamp: int, policy: str
+) -> pd.DataFrame:
+    return shares.shares(_view.chosen, ids)

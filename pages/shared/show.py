@@ -16,14 +16,14 @@ from audit.figures.shares import shares as draw_shares
 from audit.figures.style import CONFIG
 from audit.types import Finding, Status
 from audit.views.methods import columns
-from audit.views.shares import in_words, shares
-from audit.views.tables import together
+from audit.views.shares import in_words
 from audit.views.words import MARKS, STATUSES, Answer, answer, sentences
+from pages.shared import kept
 from pages.shared.state import View
 from pages.shared.theme import literal
 
-PICTURE = "picture"
-"""The column of pictures that a run keeps; no table of findings has one of this name."""
+MOST_ROWS = 2000
+"""Rows of a table that are sent to the browser; the file to download holds all."""
 CARD = 400
 """Least width of an answer beside another, in pixels."""
 
@@ -39,9 +39,8 @@ def evidence(view: View, id: str, draw: Callable[[pd.DataFrame], None] | None = 
     if id not in view.ids:
         say([Answer("", "none", "This evidence was not asked for in this audit.")], id)
         return
-    found = view.of(id)
     say(answers(view, id), id)
-    table = together(found)
+    table = kept.together(view, id)
     if draw is not None and not table.empty:
         draw(table)
     blind(cls.blind_to, id)
@@ -68,7 +67,7 @@ def chart(view: View, id: str, table: pd.DataFrame) -> None:
 
 def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
     """Every measure with a curve, layer by layer, for the candidates that are drawn."""
-    table = shares(view.chosen, [id for id in ids if id in view.ids])
+    table = kept.left(view, [id for id in ids if id in view.ids])
     if table["left"].isna().all():
         return
     st.subheader("What is left, at a glance?")
@@ -151,7 +150,10 @@ def numbers(view: View, id: str, table: pd.DataFrame, *, rows: bool = True) -> N
             st.text("There is no table: nothing was measured for the candidates that are shown.")
         else:
             if rows:
-                frame(table, f"table-{id}", columns(id), f"{evidence_class(id).title}, all rows")
+                few = table.head(MOST_ROWS)
+                frame(few, f"table-{id}", columns(id), f"{evidence_class(id).title}, {_rows(table)}")
+                if len(few) < len(table):
+                    st.caption(f"Of {_rows(table)} the first {len(few)} are shown; all are in the CSV.")
             st.download_button(
                 "Download as CSV",
                 lambda: table.to_csv(index=False).encode(),
@@ -171,7 +173,7 @@ def frame(table: pd.DataFrame, key: str, help: Mapping[str, str], alt: str, **se
         column: st.column_config.NumberColumn(column, help=help.get(column), format="%.3f")
         if pd.api.types.is_float_dtype(table[column])
         else st.column_config.ImageColumn(column, width="small")
-        if column == PICTURE
+        if column == kept.PICTURE
         else st.column_config.Column(column, help=help.get(column))
         for column in table.columns
     }
@@ -196,6 +198,10 @@ def _method(id: str, finding: Finding | None) -> str:
         settings = ", ".join(f"{name} = {value}" for name, value in finding.settings.items())
         lines += [f"Settings: {settings or 'none'}.", f"Measured in {finding.seconds:.1f} s."]
     return "\n".join(lines)
+
+
+def _rows(table: pd.DataFrame) -> str:
+    return f"{len(table)} rows"
 
 
 def _slug(id: str) -> str:

@@ -141,7 +141,7 @@ def open_view(file: str, title: str, lead: str) -> View:
     with left:
         id = _pick_run(known)
     try:
-        view = _load(id, known[id])
+        view = load(id, known[id])
     except AuditError as error:
         st.error(literal(error), icon=":material/error:")
         st.stop()
@@ -156,7 +156,7 @@ def open_view(file: str, title: str, lead: str) -> View:
     return view
 
 
-def _load(id: str, info: RunInfo) -> View:
+def load(id: str, info: RunInfo) -> View:
     shelf, policy = _shelf(str(info.path)), load_policy()
     findings, damaged, stamp = shelf.look()
     rows = _judged(findings, str(info.path), stamp, policy)
@@ -184,20 +184,20 @@ def _ladder(
 
 def _pick_run(known: dict[str, RunInfo]) -> str:
     ids = list(known)
-    chosen = _asked(RUN, ids, ids[:1])[0]
+    chosen = asked(RUN, ids, ids[:1])[0]
     st.session_state["pick-run"] = chosen
     st.selectbox(
         "Audit",
         ids,
         key="pick-run",
-        format_func=lambda id: _run_label(id, known[id]),
+        format_func=lambda id: run_label(id, known[id]),
         on_change=_run_changed,
     )
-    _keep(RUN, [chosen])
+    keep(RUN, [chosen])
     return chosen
 
 
-def _run_label(id: str, info: RunInfo) -> str:
+def run_label(id: str, info: RunInfo) -> str:
     """The id is part of the label, because two runs of one case have the same name and Streamlit would mix them up."""
     when = datetime.fromtimestamp(info.modified).strftime("%d %b %Y, %H:%M")
     return f"{info.name} ({id}, {when}{'' if info.complete else ', not complete'})"
@@ -205,13 +205,13 @@ def _run_label(id: str, info: RunInfo) -> str:
 
 def _run_changed() -> None:
     """Another run has other candidates: forget which were chosen."""
-    _keep(RUN, [st.session_state["pick-run"]])
-    _keep(CANDIDATES, [])
+    keep(RUN, [st.session_state["pick-run"]])
+    keep(CANDIDATES, [])
 
 
 def _pick_candidates(view: View) -> list[str]:
     default = telling(view.rows)
-    chosen = _asked(CANDIDATES, view.candidates, default)[:MOST_SHOWN]
+    chosen = asked(CANDIDATES, view.candidates, default)[:MOST_SHOWN]
     st.session_state["pick-candidates"] = chosen
     st.multiselect(
         "Candidates in the charts",
@@ -220,20 +220,20 @@ def _pick_candidates(view: View) -> list[str]:
         max_selections=MOST_SHOWN,
         placeholder="Empty: the pair that differs most",
         help=f"At most {MOST_SHOWN} at a time. Original and reference are always drawn.",
-        on_change=lambda: _keep(CANDIDATES, st.session_state["pick-candidates"]),
+        on_change=lambda: keep(CANDIDATES, st.session_state["pick-candidates"]),
     )
-    _keep(CANDIDATES, chosen)
+    keep(CANDIDATES, chosen)
     return [name for name in view.candidates if name in chosen]
 
 
-def _asked(key: str, options: Sequence[str], default: list[str]) -> list[str]:
+def asked(key: str, options: Sequence[str], default: list[str]) -> list[str]:
     """What the URL asks for, else what this session chose last, else the default; unknown names are dropped."""
-    asked = [value for value in st.query_params.get_all(key) if value in options]
+    linked = [value for value in st.query_params.get_all(key) if value in options]
     kept = [value for value in st.session_state.get(f"kept-{key}", []) if value in options]
-    return asked or kept or default
+    return linked or kept or default
 
 
-def _keep(key: str, values: list[str]) -> None:
+def keep(key: str, values: list[str]) -> None:
     """Write a choice into the URL and remember it: following a link of the navigation empties the URL."""
     st.session_state[f"kept-{key}"] = values
     if not values:

@@ -11,7 +11,7 @@ import pytest
 
 PAGES = (
     "", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "new_audit",
-    "report", "review", "methods", "playground", "live_attack",
+    "report", "review", "methods", "playground", "live_attack", "compare",
 )  # fmt: skip
 pytestmark = pytest.mark.e2e
 

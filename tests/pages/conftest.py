@@ -13,7 +13,7 @@ from tests.pages import shapes, synthetic
 APP = Path(__file__).parent.parent.parent / "app.py"
 PAGES = (
     "overview", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "report",
-    "review", "methods", "new_audit", "playground", "live_attack",
+    "review", "methods", "new_audit", "playground", "live_attack", "compare",
 )  # fmt: skip
 TIMEOUT = 180
 Open = Callable[..., AppTest]

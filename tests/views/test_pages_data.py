@@ -42,8 +42,20 @@ def test_a_crowded_map_keeps_the_same_items_in_every_map(findings: Findings, mon
 @pytest.mark.parametrize("customdata", ["forget:1", ["forget:1"]])
 def test_picked_items_are_read_from_customdata_once(customdata: object) -> None:
     points = [{"customdata": customdata}, {"customdata": customdata}, {"x": 1}, {"customdata": 7}]
-    assert drift.picked_ids({"points": points}) == ["forget:1"]
-    assert drift.picked_ids({}) == []
+    assert drift.picked_ids({"points": points}, pd.DataFrame(), []) == ["forget:1"]
+    assert drift.picked_ids({}, pd.DataFrame(), []) == []
+
+
+def test_a_box_and_a_lasso_catch_by_their_shape_what_lies_in_their_own_map() -> None:
+    points = pd.DataFrame(
+        [("a", "in", 1.0, 1.0), ("a", "out", 3.0, 1.0), ("a", "notch", 1.0, 0.2), ("b", "other", 1.0, 1.0)],
+        columns=["subject", "item", "x", "y"],
+    )
+    box = {"xref": "x", "yref": "y", "x": [2.0, 0.0], "y": [0.0, 2.0]}
+    assert drift.picked_ids({"box": [box]}, points, ["a", "b"]) == ["in", "notch"]
+    assert drift.picked_ids({"box": [{**box, "xref": "x2"}]}, points, ["a", "b"]) == ["other"]
+    notched = {"xref": "x", "x": [0.0, 1.0, 2.0, 2.0, 0.0], "y": [0.0, 0.5, 0.0, 2.0, 2.0]}  # a roof turned down
+    assert drift.picked_ids({"lasso": [notched]}, points, ["a", "b"]) == ["in"]
 
 
 def test_only_the_debiased_estimate_has_an_interval() -> None:

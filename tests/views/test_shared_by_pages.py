@@ -43,17 +43,20 @@ def test_findings_that_are_not_there_take_no_place_and_what_is_kept_follows_what
     run.write_plan(synthetic.plan(["hides"]))
     run.put("hides", synthetic.found("behaviour.recall", "hides"))
     read: list[str] = []
-    real = state._finding
-    monkeypatch.setattr(state, "_finding", lambda path, name, id, stamp: read.append(id) or real(path, name, id, stamp))
+    real = synthetic.Run.finding
+    monkeypatch.setattr(
+        synthetic.Run, "finding", lambda run, name, id, lazy=False: read.append(id) or real(run, name, id, lazy=lazy)
+    )
     monkeypatch.setattr(state, "looks_now", looks)
     (info,) = list_runs(tmp_path)
-    first = state._load("new", info)
+    first = state.load("new", info)
     assert read == ["behaviour.recall"] and list(first.findings["hides"]) == read
     assert [row.name for row in first.rows] == ["hides"]
     assert kept.by_chance(first)["hides"].items is None  # no attack was measured
-    assert kept.came_back(first) is kept.came_back(state._load("new", info))
+    assert kept.came_back(first) is kept.came_back(state.load("new", info))
     run.put("hides", synthetic.found("attacks.relearn", "hides"))
-    second = state._load("new", info)
+    second = state.load("new", info)
+    assert read == ["behaviour.recall", "attacks.relearn"]  # only what was written since
     assert second.stamp != first.stamp and len(kept.came_back(second))
     assert kept.by_chance(second) == returned.by_chance(second.chosen, second.policy)
 

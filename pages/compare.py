@@ -1,0 +1,189 @@
+"""Any runs and candidates beside each other, and what changed from one run to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from audit.errors import AuditError
+from audit.figures.compare import before_after, tradeoff
+from audit.policy import load_policy
+from audit.views import changes, compare
+from audit.views.compare import Compared
+from pages.shared import show
+from pages.shared.state import asked, head, keep, known_runs, load, run_label, runs_root
+from pages.shared.theme import literal, looks_now
+
+RUNS, BEFORE, AFTER = "runs", "before", "after"
+MOST_RUNS = 8
+MEANING = {
+    "candidate": "The unlearned model",
+    "run": "The audit it comes from",
+    "method": "The unlearning method that its name speaks of, else its name",
+    "verdict": "By the policy in force; none for what was imported",
+    "utility is": "Whether it kept what it was to keep, by the policy",
+    "Utility": "Share of the original's ability that is left, or the file's own number if it was imported",
+    "seconds": "What measuring this candidate took",
+    "source": "measured here with controls, or imported from another tool's files",
+}
+
+
+def choose_runs() -> list[Compared]:
+    """The runs that are compared, from the URL, each read once; what cannot be read is said and left out."""
+    known = known_runs()
+    if not known:
+        st.info(
+            f"There is no audit in {runs_root()}. Start one, or import results, on the page “New audit”.",
+            icon=":material/inbox:",
+        )
+        st.stop()
+    st.session_state["pick-runs"] = asked(RUNS, list(known), list(known)[:1])[:MOST_RUNS]
+    chosen = st.multiselect(
+        "Audits", list(known), key="pick-runs", format_func=lambda id: run_label(id, known[id]),
+        max_selections=MOST_RUNS, on_change=lambda: keep(RUNS, st.session_state["pick-runs"]),
+        help=f"At most {MOST_RUNS} at a time, imported ones too.",
+    )  # fmt: skip
+    keep(RUNS, chosen)
+    found = []
+    for id in chosen:
+        try:
+            view = load(id, known[id])
+        except AuditError as error:
+            st.error(literal(error), icon=":material/error:")
+            continue
+        for sentence in view.damaged:
+            st.error(f"{literal(id)}: {literal(sentence)}", icon=":material/error:")
+        found.append(Compared(id, view.run, view.findings, view.rows))
+    if not found:
+        st.info("Choose one or more audits.", icon=":material/compare_arrows:")
+        st.stop()
+    return found
+
+
+def choose_candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard after its filters; an empty filter excludes nothing."""
+    wanted = {}
+    with st.grid(4, min_column_width=220):
+        for column in ("candidate", "method", "verdict", "source"):
+            options = list(dict.fromkeys(table[column]))
+            wanted[column] = st.multiselect(
+                column.capitalize(), options, key=f"only-{column}", bind="query-params", placeholder="all"
+            )
+    return compare.filtered(table, **wanted)
+
+
+def draw_board(runs: list[Compared]) -> None:
+    """The leaderboard and its picture."""
+    policy = load_policy()
+    left, right = st.columns(2)
+    with left:
+        measure = _choose("Forgetting: what is left", runs, "knowledge", "forgetting")
+    with right:
+        utility = _choose("Utility: what was kept", runs, "utility", "utility")
+    points = compare.points(runs, policy, measure, utility)
+    whole = compare.board(runs, points)
+    table = choose_candidates(whole)
+    if table.empty:
+        st.info("No candidate passes these filters. Empty one of them.", icon=":material/filter_alt_off:")
+        return
+    keys = pd.MultiIndex.from_frame(table[["run", "candidate"]])
+    drawn = points[pd.MultiIndex.from_frame(points[["run", "candidate"]]).isin(keys)]
+    words = compare.sentence(runs, drawn)
+    with st.container(key="answer-described-compare"):
+        st.text(words)
+    names = list(dict.fromkeys(name for run in runs for name in run.findings))
+    panel_limits, utility_limit = compare.limits(policy, measure, utility)
+    what = (f"kept: {compare.title_of(utility)}", f"left: {compare.title_of(measure)}")
+    show.plot(
+        tradeoff(drawn, looks_now(names), panel_limits, utility_limit, what),
+        "tradeoff",
+        f"Forgetting against utility, one panel for each of {', '.join(dict.fromkeys(drawn['panel']))}, "
+        f"with 95 % intervals and the policy's limits. {words} {compare.spoken(drawn)}",
+    )
+    st.caption(
+        "Good is at the bottom right: little left of what was to be forgotten, all kept of the rest. 1 is as in the "
+        "original, 0 as if never learned; dotted are the policy's limits. Later audits are drawn open, imported "
+        "numbers as ×: they are the files' own, have no control here and are in no verdict."
+    )
+    show.frame(table, "leaderboard", MEANING, f"Leaderboard. {words}")
+    _download(table, "leaderboard")
+    missing = drawn[drawn["value"].isna() | drawn["x"].isna()]
+    if len(missing):
+        with st.expander(f"∅ {len(missing)} points without a number", icon=":material/table:"):
+            show.frame(missing[["run", "candidate", "panel", "reason"]], "no-points", {}, "What is not drawn, and why")
+
+
+def _choose(label: str, runs: list[Compared], place: str, key: str) -> str:
+    options = compare.measures(runs, place)
+    first = list(options)[compare.first_of(list(options), runs, place)]
+    st.session_state[f"pick-{key}"] = asked(key, list(options), [first])[0]
+    chosen: str = st.selectbox(
+        label, list(options), format_func=lambda id: options[id], key=f"pick-{key}",
+        on_change=lambda: keep(key, [st.session_state[f"pick-{key}"]]),
+    )  # fmt: skip
+    keep(key, [chosen])
+    return chosen
+
+
+@st.fragment
+def draw_changes(runs: list[Compared]) -> None:
+    """Two of the runs, finding by finding."""
+    st.subheader("What changed since?")
+    ids = [run.id for run in runs]
+    if len(ids) < 2:
+        st.text("Choose a second audit above to compare two, finding by finding.")
+        return
+    left, right = st.columns(2)
+    with left:
+        before = st.selectbox("Before", ids, index=1, key=BEFORE, bind="query-params")
+    with right:
+        after = st.selectbox("After", ids, index=0, key=AFTER, bind="query-params")
+    if before == after:
+        st.info("These are the same audit. Choose two different ones.", icon=":material/compare_arrows:")
+        return
+    old, new = (next(run for run in runs if run.id == id) for id in (before, after))
+    judged, others, table = changes.verdicts(old, new), changes.conditions(old, new), changes.findings(old, new)
+    words = changes.sentence(judged, table, others)
+    with st.container(key="answer-described-changes"):
+        st.text(words)
+    show.frame(judged, "changed-verdicts", {}, f"Verdicts before and after. {words}")
+    if table["difference_low"].notna().any():
+        names = list(dict.fromkeys([*old.findings, *new.findings]))
+        show.plot(
+            before_after(table, looks_now(names), (f"before: {before}", f"after: {after}")), "before-after",
+            f"Residual of every finding before and after; on the diagonal nothing changed. {words} "
+            f"{changes.spoken(table)}",
+        )  # fmt: skip
+        st.caption(
+            "Filled, with both intervals: the intervals of the two runs lie apart. Open: they overlap. A difference's "
+            "interval takes the runs as independent, so on the same entities it is rather too wide."
+        )
+    order = [c for c in table.columns if c not in ("change", "conditions")]
+    order[4:4] = ["change", "conditions"]
+    show.frame(table, "changed-findings", changes.MEANING, f"Finding by finding. {words}", column_order=order)
+    _download(table, "changes")
+    if len(others):
+        st.text("What the two audits do not share")
+        show.frame(others, "conditions", {}, "Checkpoints, corpora, settings and versions that differ")
+
+
+def _download(table: pd.DataFrame, name: str) -> None:
+    made: Callable[[], bytes] = lambda: table.to_csv(index=False).encode()  # noqa: E731
+    st.download_button(
+        "Download as CSV", made, file_name=f"{name}.csv", mime="text/csv", key=f"csv-{name}",
+        icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+
+
+@st.fragment
+def board_part(runs: list[Compared]) -> None:
+    """A fragment, so that a filter redraws nothing else."""
+    draw_board(runs)
+
+
+head(__file__, "Compare", "Any audits and candidates beside each other: what is left, what was kept, what changed.")
+compared = choose_runs()
+board_part(compared)
+draw_changes(compared)
