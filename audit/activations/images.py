@@ -20,6 +20,7 @@ import numpy as np
 
 from audit.activations.batch import NO_END, TOKEN, records
 from audit.activations.capture import POSITIONS
+from audit.activations.reading import sequences_of
 from audit.corpora.images import open_image
 from audit.errors import CaptureError, CorpusError, SubjectError
 from audit.types import Corpus, Item
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from audit.subjects.load import Subject
 
 BATCH = 64
+LOGITS_AT_ONCE = 4096
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for an image of so many channels."""
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
@@ -49,24 +51,26 @@ def read_images(
     """
     import torch
 
-    targets = [class_of(subject, item, corpus.source) for item in corpus.items]
-    states, tokens, outputs, features = [], [], [], []
+    rows = sequences_of(corpus)  # other answers to an image are read off the same pass
+    places = {item.id: k for k, item in enumerate(corpus.items)}
+    of = np.array([places[item.id] for item, *_ in rows])
+    targets = torch.tensor([class_of(subject, item, corpus.source, answer) for item, _, _, _, answer in rows])
+    states, outputs, features = [], [], []
     with torch.inference_mode():
         for begin in range(0, len(corpus), BATCH):
             items = corpus.items[begin : begin + BATCH]
             found, read, logits = look(subject, items)
-            wanted = torch.tensor(targets[begin : begin + BATCH], device=logits.device)
             states.append(found)
-            tokens.append(records(logits, wanted, lambda block: block.clone(), len(items)))  # it works in place
             outputs.append(logits.cpu().numpy())
             features.append(read.cpu().numpy())
             progress(min(1.0, (begin + BATCH) / len(corpus)))
-    every, logits_all = np.concatenate(states, 2), np.concatenate(outputs).astype(np.float32)
+    every, logits_all = np.concatenate(states, 2)[:, :, of], np.concatenate(outputs).astype(np.float32)
     if not (np.isfinite(every).all() and np.isfinite(logits_all).all()):
         raise CaptureError("A hidden state is not a finite number: the model overflows in this number format.")
-    number = len(corpus)
+    number = len(rows)
+    tokens = records(torch.from_numpy(logits_all[of]), targets, lambda block: block, LOGITS_AT_ONCE)
     every.tofile(folder / "states.bin")
-    np.concatenate(tokens).tofile(folder / "tokens.bin")
+    tokens.tofile(folder / "tokens.bin")
     logits_all.tofile(folder / OUTPUTS)
     np.concatenate(features).astype(np.float32).tofile(folder / FEATURES)
     logits_all.argmax(1).astype(np.int32).tofile(folder / SAID)
@@ -83,7 +87,8 @@ def read_images(
 def read_said(folder: Path, corpus: Corpus) -> list[str]:
     """The name of the class that a pass found for each image, in corpus order; a right one as the corpus spells it."""
     classes = json.loads((folder / "layout.json").read_text())["classes"]
-    true = np.fromfile(folder / "tokens.bin", TOKEN)["id"]
+    first = [variant == "answer" for _, variant, *_ in sequences_of(corpus)]
+    true = np.fromfile(folder / "tokens.bin", TOKEN)["id"][first]
     found = np.fromfile(folder / SAID, np.int32)
     return [i.answer if k == t else classes[k] for i, k, t in zip(corpus.items, found, true, strict=True)]
 
@@ -96,7 +101,7 @@ def read_outputs(folder: Path) -> NDArray[np.float32]:
 
 def read_features(folder: Path) -> NDArray[np.float32]:
     """What the last linear layer read in a pass, in corpus order [items, features]."""
-    number = json.loads((folder / "layout.json").read_text())["shape"][2]
+    number = len(np.fromfile(folder / SAID, np.int32))
     return np.fromfile(folder / FEATURES, np.float32).reshape(number, -1)
 
 
@@ -122,17 +127,19 @@ def says(subject: Subject, items: Sequence[Item], progress: Callable[[float], No
     return names
 
 
-def class_of(subject: Subject, item: Item, source: str = "") -> int:
-    """The class of an item: by its name, else by its number; raises CorpusError when the model has no such class."""
-    if item.answer in subject.classes:
-        return subject.classes.index(item.answer)
-    if item.answer.isascii() and item.answer.isdecimal() and int(item.answer[:9]) < len(subject.classes):
-        return int(item.answer[:9])
+def class_of(subject: Subject, item: Item, source: str = "", answer: str | None = None) -> int:
+    """The class of an item, or of another answer to it: by its name, else by its number.
+
+    Raises CorpusError when the model has no such class.
+    """
+    answer = item.answer if answer is None else answer
+    if answer in subject.classes:
+        return subject.classes.index(answer)
+    if answer.isascii() and answer.isdecimal() and int(answer[:9]) < len(subject.classes):
+        return int(answer[:9])
     place = item.image.place if item.image else f"{item.id} ({source})"
     known = ", ".join(subject.classes[:8]) + (", …" if subject.classes[8:] else "")
-    raise CorpusError(
-        f'{place}: the label "{item.answer[:80]}" is no class of {subject.spec.name}, which knows {known}.'
-    )
+    raise CorpusError(f'{place}: the label "{answer[:80]}" is no class of {subject.spec.name}, which knows {known}.')
 
 
 def pixels(subject: Subject, items: Sequence[Item]) -> Tensor:

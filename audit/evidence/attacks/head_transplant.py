@@ -104,12 +104,13 @@ class HeadTransplant:
 
 
 def _classes(bench: Bench, role: Role, split: Split) -> NDArray[np.intp]:
-    return bench.likelihood(role, split)["first_token"].to_numpy(np.intp)
+    rows = bench.likelihood(role, split)
+    return rows.loc[rows["variant"] == "answer", "first_token"].to_numpy(np.intp)
 
 
 def _rows(bench: Bench, role: Role, split: Split, logits: NDArray[np.float32]) -> list[Row]:
     corpus, classes = bench.corpus(split), _classes(bench, role, split)
-    names, own = bench.classes, bench.likelihood(role, split)["top1"].to_numpy(np.float64)
+    names, own = bench.classes, bench.outputs(role, split).argmax(1) == classes
     return [
         Row(
             item.id, item.entity or item.id, role, split, item.prompt,

@@ -91,7 +91,7 @@ def scores_of(bench: Bench, role: Role, split: Split, rows: NDArray[np.intp] | N
     """1 for each image that was named right, else 0; of some rows of the corpus, or all."""
     corpus = bench.corpus(split)
     chosen = np.arange(len(corpus)) if rows is None else rows
-    right = bench.likelihood(role, split)["top1"].to_numpy(np.float64)
+    right = np.array([float(tokens["top1"][0]) for tokens in bench.tokens(role, split)])
     entities = corpus.entities
     return Scores([corpus.items[i].id for i in chosen], [entities[i] for i in chosen], right[chosen])
 

@@ -157,7 +157,8 @@ def views(logits: NDArray[np.float32], classes: NDArray[np.intp]) -> dict[str, N
 
 
 def _classes(bench: Bench, role: Role, split: Split) -> NDArray[np.intp]:
-    return bench.likelihood(role, split)["first_token"].to_numpy(np.intp)
+    rows = bench.likelihood(role, split)
+    return rows.loc[rows["variant"] == "answer", "first_token"].to_numpy(np.intp)
 
 
 def _judged(bench: Bench, seen: Mapping[Split, NDArray[np.float64]], number: int) -> dict[Split, NDArray[np.float64]]:
