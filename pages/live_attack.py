@@ -26,9 +26,10 @@ REFUSED = "attack-refused"
 def draw_form(view: View, case_file: Path) -> None:
     """Candidate and the attacker's means."""
     with st.container(border=True, key="attack-form"):
-        names = view.shown or view.candidates
+        names = view.candidates
+        first = names.index(view.shown[0]) if view.shown else 0
         with st.container(horizontal=True):
-            name = st.selectbox("Candidate", names, key="attacked", bind="query-params")
+            name = st.selectbox("Candidate", names, index=first, key="attacked", bind="query-params")
             steps = st.number_input("Training steps", 1, 400, 40, key="attack-steps", bind="query-params")
             every = st.number_input(
                 "Ask after every … steps", 1, 100, 4, key="attack-every", bind="query-params",
