@@ -192,15 +192,16 @@ def draw_ledger(view: View, now: Reviews) -> None:
 
 
 def draw_audits() -> None:
-    """Every audit with its verdicts, from the index."""
-    with st.expander(f"All audits in {literal(runs_root())}", icon=":material/list:"):
-        rows = [
-            (run.folder, run.name, candidate["name"], VERDICTS[Verdict(candidate["verdict"])], candidate["utility"],
-             run.complete, datetime.fromtimestamp(run.modified))
-            for run in index.runs(runs_root()) for candidate in run.candidates
-        ]  # fmt: skip
-        heads = ["audit", "name", "candidate", "verdict", "utility", "complete", "changed"]
-        show.frame(pd.DataFrame(rows, columns=heads), "audits", {}, "Every candidate of every audit with its verdict")
+    """Every audit with its verdicts, from the index, when it is asked for."""
+    if not st.toggle("List all audits with their verdicts", key="list-audits"):
+        return
+    rows = [
+        (run.folder, run.name, candidate["name"], VERDICTS[Verdict(candidate["verdict"])], candidate["utility"],
+         run.complete, datetime.fromtimestamp(run.modified))
+        for run in index.runs(runs_root()) for candidate in run.candidates
+    ]  # fmt: skip
+    heads = ["audit", "name", "candidate", "verdict", "utility", "complete", "changed"]
+    show.frame(pd.DataFrame(rows, columns=heads), "audits", {}, f"Every candidate of every audit in {runs_root()}")
 
 
 view = open_view(
