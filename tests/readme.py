@@ -48,7 +48,9 @@ def verdict_words() -> str:
     return "\n".join(f"- `{verdict}`: {words}" for verdict, words in VERDICT_WORDS.items())
 
 
-SECTIONS = {"evidence": evidence_table, "policy": policy_table, "verdicts": verdict_words}
+SECTIONS = {
+    "evidence": evidence_table, "policy": policy_table, "verdicts": verdict_words, "systems": systems_table,
+}  # fmt: skip
 
 
 def renewed(text: str) -> str:

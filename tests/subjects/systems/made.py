@@ -15,7 +15,7 @@ from audit.subjects.load import Subject, load
 from audit.types import SubjectSpec
 from tests.subjects.tiny import WORDS, tokenizer
 
-ARCHITECTURES = ("Llama", "GPTNeoX", "Qwen3", "Gemma", "Gemma2", "Gemma3")
+ARCHITECTURES = ("Llama", "GPTNeoX", "Qwen3", "Gemma3")
 FACTS = [("who wrote it", "Ann"), ("who wrote a novel in Rome", "Ben Ann"), ("it in Rome", "a novel")]
 
 
