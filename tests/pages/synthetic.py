@@ -19,7 +19,8 @@ from audit.collect import collect
 from audit.errors import NotApplicable, NotIdentifiable
 from audit.stats import Panel, Scores, against_chance, mean
 from audit.store import Run
-from audit.types import Evidence, Reading, Role
+from audit.subjects.modality import readable
+from audit.types import Evidence, Modality, Reading, Role
 
 LAYERS = 5
 ENTITIES = [f"person {i}" for i in range(10)]
@@ -83,7 +84,8 @@ def found(id: str, candidate: str, prompt: str = "", fails: Exception | None = N
         return Reading(rows, panel(real.place, candidate, id), f"Made-up numbers for {candidate}.")
 
     stand_in = type(type(real).__name__, (type(real),), {"measure": measure})(**settings_of(real))
-    bench: Any = SimpleNamespace(null="reference")
+    modality = Modality.TEXT if readable(real, Modality.TEXT) else Modality.IMAGES
+    bench: Any = SimpleNamespace(null="reference", roles=(), modality=modality)
     return collect(id, stand_in, bench, {"key": "k", "measured": "2026-11-01T11:30:00+0000"})
 
 
