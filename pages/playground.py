@@ -12,8 +12,9 @@ from audit.figures.lens import lens as draw_lens
 from audit.figures.style import ORIGINAL
 from audit.figures.texts import subject_html
 from audit.live import Models
-from audit.live.ask import LONGEST, Piece, Sampling, Told, answers, question, told
+from audit.live.ask import LONGEST, Piece, Sampling, answers, question
 from audit.live.changed import Changes
+from audit.live.told import Told, told
 from audit.types import Item
 from audit.views import concepts, features, playground
 from pages.shared import live, show

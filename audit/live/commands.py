@@ -26,7 +26,8 @@ def ask(
 ) -> None:
     """Ask original, reference and candidates the same and print what each says."""
     from audit.live import Models, case_file_of
-    from audit.live.ask import Sampling, answers, question, told
+    from audit.live.ask import Sampling, answers, question
+    from audit.live.told import told
     from audit.store import open_run
     from audit.views.playground import table
 

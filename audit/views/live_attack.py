@@ -148,8 +148,8 @@ def sentence(found: Attack | None) -> str:
         f"({percent(before['recovery'])} before)"
     ]
     if control is not None:
-        knew = "which never knew them" if found.about["null"] == "reference" else "the control"
-        parts.append(f"{lanes[1]}, {knew}, gives {_interval(control)} after {control['step']}")
+        who = "the reference, which never knew them," if found.about["null"] == "reference" else f"{lanes[1]},"
+        parts.append(f"{who} gives {_interval(control)} after {control['step']}")
     parts.append(f"the original, not attacked, {percent(original['recovery'])}")
     text = "; ".join(parts) + f" (n = {mine['entities']})."
     return " ".join(part for part in (text, _meaning(mine, control), _damage(before, mine)) if part)
@@ -160,7 +160,7 @@ def _meaning(mine: dict[str, Any], control: dict[str, Any] | None) -> str:
     if control is None or control["step"] != mine["step"]:
         return ""
     if mine["low"] > control["high"]:
-        return "That is more than the attack teaches: the knowledge was still there."
+        return "That is more than the attack teaches a model that never knew: in this run knowledge came back."
     if mine["high"] < control["low"]:
         return "That is less than the attack gives the control: nothing came back in this run."
     return "The two intervals overlap: in this run nothing can be told to have come back."

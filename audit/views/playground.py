@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from audit.figures.style import ORIGINAL, percent
-from audit.live.ask import Piece, Told
+from audit.live.ask import Piece
+from audit.live.told import Told
 from audit.metrics.text import contains
 from audit.types import Item
 from audit.views.differences import parts

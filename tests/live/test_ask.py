@@ -15,8 +15,9 @@ from audit.cache import Cache
 from audit.errors import CaseError
 from audit.evidence.attacks._lens import first_token_ranks
 from audit.live import Models
-from audit.live.ask import Piece, Sampling, answers, question, told
+from audit.live.ask import Piece, Sampling, answers, question
 from audit.live.changed import Changes
+from audit.live.told import told
 from audit.types import Item
 from tests.conftest import views
 

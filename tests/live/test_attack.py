@@ -162,7 +162,7 @@ def test_only_so_many_are_started_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     ("mine", "control", "words"),
     [
         # low of one above high of the other, the other way round, and overlapping
-        ((0.5, 0.4, 0.6), (0.1, 0.0, 0.2), "the knowledge was still there"),
+        ((0.5, 0.4, 0.6), (0.1, 0.0, 0.2), "in this run knowledge came back"),
         ((0.1, 0.0, 0.2), (0.5, 0.4, 0.6), "nothing came back"),
         ((0.2, 0.1, 0.3), (0.1, 0.0, 0.2), "overlap"),
     ],

@@ -9,7 +9,8 @@ import pytest
 
 from audit.corpora.read import read_corpus
 from audit.figures.lens import lens as draw
-from audit.live.ask import Block, Piece, Told
+from audit.live.ask import Piece
+from audit.live.told import Block, Told
 from audit.types import Item
 from audit.views import playground
 

@@ -1,0 +1,142 @@
+"""What a model thinks right after a question: the true answer's probability, its rank in every block, other tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from audit.errors import AuditError, CaseError
+from audit.live.changed import Changes, changing
+from audit.live.models import Models
+from audit.types import Item
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from audit.activations.encode import Encoded
+    from audit.subjects.load import Subject
+
+TOP = 5
+AS_IT_IS = Changes()
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the unembedding reads out of one block at the last token of the question."""
+
+    block: int
+    rank: int | None
+    """Rank of the true answer's first token, 1 is the top; None without a true answer."""
+    token: str
+    """The most likely token there."""
+    share: float
+    """Its probability."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one model thinks right after the question."""
+
+    name: str
+    alternatives: tuple[tuple[str, float], ...]
+    """The most likely first tokens with their probabilities."""
+    blocks: tuple[Block, ...] = ()
+    whole: float | None = None
+    """Probability of the whole true answer; None without one."""
+    first: float | None = None
+    """Probability of its first token."""
+    problem: str = ""
+
+
+def told(models: Models, name: str, item: Item, changes: Changes = AS_IT_IS) -> Told:
+    """What one model thinks of an item right after its prompt; why not, when it cannot be asked.
+
+    Ranks are those of the head projection (attacks.head_projection, attacks.answer_rank): ties count against the
+    answer. An item without an answer has no ranks and no probabilities of it.
+    """
+    try:
+        with models.lend(name) as subject, models.lock:
+            return _told(models, name, subject, item, changes)
+    except AuditError as error:
+        return Told(name, (), problem=str(error))
+
+
+def _told(models: Models, name: str, subject: Subject, item: Item, changes: Changes) -> Told:
+    import torch
+
+    from audit.activations.layers import decoder, head, unembed
+
+    row = _encoded(subject, item, models.case.template)
+    check_length(subject, len(row))
+    ids = torch.tensor([row.ids], device=subject.device)
+    last = row.start - 1
+    # The hooks that read are put on last: they see what the changes leave.
+    with torch.inference_mode(), changing(models, subject, changes, last), _reading(subject, last) as states:
+        hidden = decoder(subject.model)(input_ids=ids, use_cache=False).last_hidden_state
+        logprobs = unembed(subject.model)(hidden[0, last:]).float().log_softmax(-1)
+        wanted = list(row.ids[row.start :])
+        project = head(subject.model)
+        blocks = tuple(
+            _block(subject, number, project(state), wanted[0] if wanted else None)
+            for number, state in enumerate(states, start=1)
+        )
+    shares = logprobs[0].exp()
+    top = shares.topk(min(TOP, len(shares)))
+    alternatives = tuple(
+        (_word(subject, token), share) for token, share in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    )
+    if not wanted:
+        return Told(name, alternatives, blocks)
+    found = logprobs[torch.arange(len(wanted)), torch.tensor(wanted, device=logprobs.device)]
+    return Told(name, alternatives, blocks, float(found.double().sum().exp()), float(shares[wanted[0]]))
+
+
+def _block(subject: Subject, number: int, logits: Tensor, wanted: int | None) -> Block:
+    logits = logits.float()
+    token = int(logits.argmax())
+    rank = None if wanted is None else int((logits >= logits[wanted]).sum())
+    return Block(number, rank, _word(subject, token), float(logits.softmax(-1)[token]))
+
+
+@contextmanager
+def _reading(subject: Subject, position: int) -> Iterator[list[Tensor]]:
+    """While open, the output of every block at one position of the one row is kept [blocks][width]."""
+    from audit.activations.layers import decoder_layers
+
+    kept: list[Tensor] = []
+
+    def hook(module: Any, args: Any, output: Any) -> None:
+        kept.append((output[0] if isinstance(output, tuple) else output)[0, position].clone())
+
+    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(subject.model)]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _encoded(subject: Subject, item: Item, template: str) -> Encoded:
+    """Prompt and answer, or the prompt alone."""
+    from audit.activations.encode import Encoded, encode, encode_prompt
+
+    if item.answer:
+        return encode(subject.tokenizer, item.prompt, item.answer, template)
+    ids = encode_prompt(subject.tokenizer, item.prompt, template)
+    return Encoded(tuple(ids), len(ids))
+
+
+def check_length(subject: Subject, tokens: int) -> None:
+    """Raise CaseError for more tokens than a model reads."""
+    limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit and tokens > limit:
+        raise CaseError(
+            f"Question and answer need {tokens} tokens, but {subject.spec.name} reads at most {limit}: shorten the "
+            "question, or the answer's length."
+        )
+
+
+def _word(subject: Subject, token: int) -> str:
+    return str(subject.tokenizer.decode([token])).strip() or "␣"
