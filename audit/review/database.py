@@ -154,7 +154,7 @@ def _sentences(url: str) -> Iterator[None]:
     except AuditError:
         raise
     except OSError as error:
-        raise storage_error(error, Path(url)) from error
+        raise storage_error(error, Path(url.removeprefix(SQLITE) if url.startswith(SQLITE) else VARIABLE)) from error
     except Exception as error:
         if sentence := _in_words(url, error):
             raise StoreError(sentence) from error
