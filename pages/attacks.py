@@ -139,6 +139,7 @@ def draw_intervals(view: View, id: str) -> None:
 def draw_returned(view: View, id: str, name: str) -> None:
     """The facts that came back under one attack on one candidate, and what was said to them where texts are kept."""
     st.markdown("#### The facts that came back")
+    one = {name: view.findings[name]}
     back, count = kept.under(view, name, id)
     st.text(returned.counted(name, count))
     if is_diagnosis(id):

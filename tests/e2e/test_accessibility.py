@@ -25,9 +25,8 @@ def test_no_page_has_a_serious_violation_or_scrolls_sideways(browser: Any, app: 
     settle(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("() => axe.run({resultTypes: ['violations']})")["violations"]
-    wide = page.evaluate(
-        "() => { const main = document.querySelector('[data-testid=stMain]'); return main.scrollWidth - main.clientWidth }"
-    )
+    main = page.get_by_test_id("stMain")
+    wide = main.evaluate("main => main.scrollWidth - main.clientWidth")
     context.close()
     told = [
         f"{one['impact']} {one['id']}: {node['html'][:200]}. {node.get('failureSummary', '')}"
