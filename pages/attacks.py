@@ -17,7 +17,7 @@ from audit.figures.panels import panels
 from audit.views import attacks, examples, items, returned
 from audit.views.tables import is_diagnosis, residuals, values_of, where
 from audit.views.words import sentences
-from pages.shared import said, series, show
+from pages.shared import kept, said, series, show
 from pages.shared.state import View, open_view
 
 ATTACK, ON = "attack", "attack-on"
@@ -140,8 +140,8 @@ def draw_returned(view: View, id: str, name: str) -> None:
     """The facts that came back under one attack on one candidate, and what was said to them where texts are kept."""
     st.markdown("#### The facts that came back")
     one = {name: view.findings[name]}
-    back = returned.came_back(one, view.policy, [id])
-    st.text(returned.counted(name, returned.by_chance(one, view.policy, [id], back)[name]))
+    back, count = kept.under(view, name, id)
+    st.text(returned.counted(name, count))
     if is_diagnosis(id):
         st.caption("A diagnosis: what comes back may come from the original's own weights, so it counts nowhere else.")
     table = examples.index(one, back)

@@ -73,7 +73,7 @@ def picked_ids(selection: Mapping[str, Any], points: pd.DataFrame, order: Sequen
 
 
 def _inside(x: Any, y: Any, corners_x: Sequence[float], corners_y: Sequence[float]) -> Any:
-    """Which points lie in a box (two corners) or a polygon: a ray to the right crosses its edges an odd number of times."""
+    """Which points lie in a box (two corners) or a polygon: a ray to the right crosses an odd number of its edges."""
     if len(corners_x) == 2:
         (left, right), (low, high) = sorted(corners_x), sorted(corners_y)
         return (x >= left) & (x <= right) & (y >= low) & (y <= high)

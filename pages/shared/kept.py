@@ -66,6 +66,11 @@ def left(view: View, ids: Sequence[str]) -> pd.DataFrame:
     return _left(view, tuple(ids), *_key(view))
 
 
+def under(view: View, name: str, id: str) -> tuple[pd.DataFrame, Count]:
+    """What came back in one candidate under one attack, and how many by chance."""
+    return _under(view, name, id, *_key(view))
+
+
 def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
     """Run, candidates, when its findings were written, policy."""
     return str(view.run.path), tuple(view.shown), view.stamp, view.policy.digest
@@ -106,3 +111,12 @@ def _left(
     _view: View, ids: tuple[str, ...], path: str, shown: tuple[str, ...], stamp: int, policy: str
 ) -> pd.DataFrame:
     return shares.shares(_view.chosen, ids)
+
+
+@st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
+def _under(
+    _view: View, name: str, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str
+) -> tuple[pd.DataFrame, Count]:
+    one = {name: _view.findings[name]}
+    back = returned.came_back(one, _view.policy, [id])
+    return back, returned.by_chance(one, _view.policy, [id], back)[name]

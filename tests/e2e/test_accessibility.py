@@ -1,0 +1,38 @@
+"""Every page, light and dark, before axe-core: nothing serious or critical, and no horizontal scrolling at 1280 px."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_person import PAGES, settle
+
+pytestmark = pytest.mark.e2e
+AXE = files("axe_playwright_python").joinpath("axe.min.js")
+SERIOUS = ("serious", "critical")
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_a_serious_violation_or_scrolls_sideways(browser: Any, app: str, name: str, mode: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, base_url=app, color_scheme=mode)
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(f"/{name}")
+    page.wait_for_function("() => document.querySelector('[data-testid=stMain]')?.innerText.length > 100")
+    settle(page)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run({resultTypes: ['violations']})")["violations"]
+    main = page.get_by_test_id("stMain")
+    wide = main.evaluate("main => main.scrollWidth - main.clientWidth")
+    context.close()
+    told = [
+        f"{one['impact']} {one['id']}: {node['html'][:200]}. {node.get('failureSummary', '')}"
+        for one in found
+        for node in one["nodes"][:3]
+        if one["impact"] in SERIOUS
+    ]
+    assert not told, "\n".join(told)
+    assert wide <= 0
