@@ -57,8 +57,10 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             column_config={"name": "Candidate", "path": "Path"},
         )  # fmt: skip
     with right:
-        st.caption(f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
-                   "for image classifiers a folder of classes, or a file with images and labels")
+        st.caption(
+            f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
+            "for image classifiers a folder of classes, or a file with images and labels"
+        )
         corpora = {
             "forget": st.text_input("Forget", key="new-forget", help="The facts that were to be forgotten."),
             "retain": st.text_input("Retain", key="new-retain", help="Facts of the same kind that were to be kept."),
