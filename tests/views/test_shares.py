@@ -63,7 +63,8 @@ def test_a_panel_per_candidate_with_its_share_written_in_each_cell() -> None:
         columns=["candidate", "measure", "layer", "left", "value", "original", "reference"],
     )
     figure = draw(table, ["a", "<b>"])
-    assert [list(trace.text) for trace in figure.data if trace.type == "scatter"] == [["50\u202f%", ""], ["−10\u202f%", ""]]
+    written = [list(trace.text) for trace in figure.data if trace.type == "scatter"]
+    assert written == [["50\u202f%", ""], ["−10\u202f%", ""]]
     # a word lies over the cell that it belongs to
     assert [list(t.x) for t in figure.data] == [["1", "2"]] * 4 and list(figure.data[1].y) == ["CKA", "CKA"]
     assert figure.layout.coloraxis.cmin == 0
