@@ -55,7 +55,7 @@ def app(runs: Path, tiny_lab: Path) -> Iterator[str]:
         yield address
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)
         log.close()
 
 

@@ -72,10 +72,9 @@ def test_a_live_attack_from_the_form_to_its_sentence(
     open_page: Open, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(arguments: list[str], case: Path, out: Path) -> None:
-        given = dict(zip(arguments[1::2], arguments[2::2], strict=False))
-        assert arguments[0] == "attack" and "--candidate" in arguments
+        assert arguments[0] == "attack" and " ".join(arguments).count("--candidate last-block") == 1
+        assert "--steps 3" in " ".join(arguments) and "--facts 4" in " ".join(arguments)
         run_attack(case, "last-block", out, watched(3, 0.0, 4, 3), device="cpu")
-        assert given is not None
 
     monkeypatch.setattr(jobs, "launch", launch)
     app = open_page("live_attack", runs=runs, run="lab", candidates=["last-block"], attack_steps="3", attack_facts="4")
@@ -111,7 +110,7 @@ def test_the_tour_goes_through_the_pages(open_page: Open) -> None:
         app = open_page(page, run="people", tour=str(number))
         assert not app.exception
         assert f"Tour, step {number} of 5" in texts(app)
-    for wrong in ("0", "6", "x", "²"):
+    for wrong in ("6", "²"):
         app = open_page("overview", run="people", tour=wrong)
         assert not app.exception and "Tour, step" not in texts(app)
     assert "Tour, step" not in texts(open_page("overview", run="people"))
