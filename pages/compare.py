@@ -13,7 +13,7 @@ from audit.policy import load_policy
 from audit.views import changes, compare
 from audit.views.compare import Compared
 from pages.shared import show
-from pages.shared.state import asked, head, keep, known_runs, load, run_label, runs_root
+from pages.shared.state import View, asked, head, keep, known_runs, load, run_label, runs_root
 from pages.shared.theme import literal, looks_now
 
 RUNS, BEFORE, AFTER = "runs", "before", "after"
@@ -55,11 +55,17 @@ def choose_runs() -> list[Compared]:
             continue
         for sentence in view.damaged:
             st.error(f"{literal(id)}: {literal(sentence)}", icon=":material/error:")
-        found.append(Compared(id, view.run, view.findings, view.rows))
+        found.append(_compared(view, id, str(view.run.path), view.stamp, view.policy.digest))
     if not found:
         st.info("Choose one or more audits.", icon=":material/compare_arrows:")
         st.stop()
     return found
+
+
+@st.cache_resource(max_entries=4 * MOST_RUNS, show_spinner=False)
+def _compared(_view: View, id: str, path: str, stamp: int, policy: str) -> Compared:
+    """A run as it is compared; what it reads from imported files is read once."""
+    return Compared(id, _view.run, _view.findings, _view.rows)
 
 
 def choose_candidates(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -43,6 +44,16 @@ class Compared:
     findings: Mapping[str, Mapping[str, Finding]]
     rows: Sequence[LadderRow]
 
+    @cached_property
+    def files(self) -> Mapping[tuple[str, str], tuple[float, ...]]:
+        """Imported numbers by candidate and metric: in the file, recomputed, low, high; none of a measured run."""
+        if not self.run.imported:
+            return {}
+        table = scoreboard(self.findings)
+        numbers = table[["in the file", "recomputed", "low", "high"]].astype(float).to_numpy()
+        keys = zip(table["candidate"].astype(str), table["metric"].astype(str), strict=True)
+        return {key: tuple(row) for key, row in reversed(list(zip(keys, numbers.tolist(), strict=True)))}
+
 
 def compared(id: str, run: Run, policy: Policy) -> Compared:
     """A run read from disk; tables are read only where they are asked for."""
@@ -74,8 +85,7 @@ def measures(runs: Sequence[Compared], place: str = "knowledge") -> dict[str, st
         if finding.status is not Status.IMPORTED and finding.place in wanted:
             found[id] = f"{PLACES[finding.place]}: {evidence_class(id).title}"
     for run in runs:
-        if run.run.imported:
-            found |= {OF_FILES + m: f"Imported: {m}" for m in scoreboard(run.findings)["metric"].astype(str)}
+        found |= {OF_FILES + metric: f"Imported: {metric}" for _, metric in reversed(list(run.files))}
     return found
 
 
@@ -97,11 +107,10 @@ def points(runs: Sequence[Compared], policy: Policy, measure: str = POLICY, util
     """
     rows = []
     for run in runs:
-        files = scoreboard(run.findings) if run.run.imported else pd.DataFrame()
         source = IMPORTED if run.run.imported else MEASURED
         for row in run.rows:
-            across = _utility(run, row, policy, utility, files)
-            for panel, shown in _panels(run, row, measure, files).items():
+            across = _utility(run, row, policy, utility)
+            for panel, shown in _panels(run, row, measure).items():
                 reason = "; ".join(r for r in (shown[4], across[4]) if r)
                 rows.append((run.id, row.name, source, panel, *shown[:4], *across[:4], reason))
     return pd.DataFrame(rows, columns=POINTS).astype(
@@ -109,20 +118,20 @@ def points(runs: Sequence[Compared], policy: Policy, measure: str = POLICY, util
     )
 
 
-def _panels(run: Compared, row: LadderRow, measure: str, files: pd.DataFrame) -> dict[str, tuple[Any, ...]]:
+def _panels(run: Compared, row: LadderRow, measure: str) -> dict[str, tuple[Any, ...]]:
     """Value, low, high, by what, and the reason for a missing number, of each panel."""
     if measure == POLICY:
         return {
             PLACES[step.place]: _residual(step.residual, step.title, _why_none(run, step.words)) for step in row.steps
         }
     if measure.startswith(OF_FILES):
-        return {measure.removeprefix(OF_FILES): _in_file(files, row.name, measure)}
+        return {measure.removeprefix(OF_FILES): _in_file(run, row.name, measure)}
     return {evidence_class(measure).title: _one(run, row.name, measure)}
 
 
-def _utility(run: Compared, row: LadderRow, policy: Policy, utility: str, files: pd.DataFrame) -> tuple[Any, ...]:
+def _utility(run: Compared, row: LadderRow, policy: Policy, utility: str) -> tuple[Any, ...]:
     if utility.startswith(OF_FILES):
-        return _in_file(files, row.name, utility)
+        return _in_file(run, row.name, utility)
     if utility != POLICY:
         return _one(run, row.name, utility)
     found = [run.findings[row.name].get(id) for id in policy.rules["utility"].evidence]
@@ -151,16 +160,15 @@ def _residual(residual: Residual | None, title: str, reason: str) -> tuple[Any, 
     return residual.value, residual.low, residual.high, title, ""
 
 
-def _in_file(files: pd.DataFrame, name: str, measure: str) -> tuple[Any, ...]:
+def _in_file(run: Compared, name: str, measure: str) -> tuple[Any, ...]:
     """The file's own number; the interval recomputed from its items only where it holds that number."""
     metric = measure.removeprefix(OF_FILES)
-    found = files[(files["candidate"] == name) & (files["metric"] == metric)] if len(files) else files
-    numbers = [] if found.empty else list(found.iloc[0][["in the file", "recomputed", "low", "high"]])
-    if not numbers or (pd.isna(numbers[0]) and pd.isna(numbers[1])):
+    filed, recomputed, low, high = run.files.get((name, metric), (math.nan,) * 4)
+    value = recomputed if math.isnan(filed) else filed
+    if math.isnan(value):
         return None, None, None, "", f"{metric}: not in its files"
-    value = numbers[1] if pd.isna(numbers[0]) else numbers[0]
-    holds = not pd.isna(numbers[2]) and numbers[2] <= value <= numbers[3]
-    return value, numbers[2] if holds else None, numbers[3] if holds else None, metric, ""
+    holds = low <= value <= high
+    return value, low if holds else None, high if holds else None, metric, ""
 
 
 def board(runs: Sequence[Compared], drawn: pd.DataFrame) -> pd.DataFrame:
@@ -169,17 +177,20 @@ def board(runs: Sequence[Compared], drawn: pd.DataFrame) -> pd.DataFrame:
     Beside each value stands its 95 % interval in words; seconds are what measuring this candidate took.
     """
     rows = []
+    parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for point in drawn.to_dict("records"):
+        parts.setdefault((point["run"], point["candidate"]), []).append(point)  # type: ignore[arg-type]
     for run in runs:
         for row in run.rows:
-            own = drawn[(drawn["run"] == run.id) & (drawn["candidate"] == row.name)]
+            own = parts[run.id, row.name]
             line: dict[str, Any] = {"candidate": row.name, "run": run.id, "method": method_of(row.name)}
             line["verdict"] = NO_VERDICT if run.run.imported else VERDICTS[row.judgement.verdict]
-            for part in own.to_dict("records"):
+            for part in own:
                 line |= {
                     part["panel"]: part["value"],
                     f"{part['panel']} interval": _interval(part["low"], part["high"]),
                 }
-            first = own.iloc[0]
+            first = own[0]
             line |= {"Utility": first["x"], "Utility interval": _interval(first["x_low"], first["x_high"])}
             line["utility is"] = "" if run.run.imported else UTILITIES[row.judgement.utility]
             line["seconds"] = sum(finding.seconds for finding in run.findings[row.name].values())

@@ -12,7 +12,7 @@ COLUMNS = ("benchmark", "ours_s", "theirs_s", "ratio", "goal", "note")
 def main() -> None:
     """Run every benchmark and print one table, ours over theirs."""
     quick = "--quick" in sys.argv
-    rows = [*capture.run(quick), *probes.run(quick), *pages.run(quick), *suite.run(quick)]
+    rows = [*capture.run(quick), *probes.run(quick), *pages.run(quick), *pages.large(quick), *suite.run(quick)]
     texts = [[_text(row.get(column, "")) for column in COLUMNS] for row in rows]
     widths = [max(len(line[i]) for line in [list(COLUMNS), *texts]) for i in range(len(COLUMNS))]
     for line in [list(COLUMNS), ["-" * width for width in widths], *texts]:

@@ -6,16 +6,18 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.large import CANDIDATES, POINTS, build
 from tests.browser import FLAGS, system_chromium
 
 ROOT = Path(__file__).parent.parent.parent
-LABELS = ("Drift", "Probes", "Attacks", "New audit", "Methods", "Overview")
+LABELS = ("Drift", "Probes", "Attacks", "Compare", "New audit", "Methods", "Overview")
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
@@ -37,6 +39,74 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
+def large(quick: bool = False) -> list[dict[str, Any]]:
+    """Rows for a map of 100,000 points and twenty candidates: first content, page and filter change, bytes, ten people.
+
+    Bytes are what the websocket brings for the first visit of each page. With ten people at once, each opens the
+    overview at the same moment; the ratio is the slowest of them to one alone.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder) / "large", candidates=4 if quick else CANDIDATES, points=10_000 if quick else POINTS)
+        with served(Path(folder)) as (address, _), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=system_chromium(), args=FLAGS)
+            page, received = _counted(browser)
+            first = _open(page, f"{address}/?run=large")
+            rows = [_row("large run, first content", first, "<= 2 s", f"{sum(received) / 1e6:.2f} MB")]
+            for label in LABELS:
+                received.clear()
+                took = _change(page, label)
+                rows.append(_row(f"large run, to {label}", took, "<= 0.5 s", f"{sum(received) / 1e6:.2f} MB, <= 5 MB"))
+            rows += [_row("large run, filter change", _filter(page, address), "<= 0.5 s")]
+            rows += [_together(browser, address, 3 if quick else 10)]
+            browser.close()
+    return rows
+
+
+def _counted(browser: Any) -> tuple[Any, list[int]]:
+    """A page, and the sizes of what its websockets bring."""
+    page, received = browser.new_page(viewport={"width": 1440, "height": 1000}), []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+    return page, received
+
+
+def _open(page: Any, address: str) -> float:
+    began = time.monotonic()
+    page.goto(address)
+    page.wait_for_selector("table.ladder", timeout=120_000)
+    took = time.monotonic() - began
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=120_000)
+    return took
+
+
+def _filter(page: Any, address: str) -> float:
+    """One more layer of the map, until the fragment has been drawn anew."""
+    page.goto(f"{address}/drift?run=large")
+    slider = page.get_by_role("slider").first
+    slider.wait_for(timeout=120_000)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=120_000)
+    slider.focus()
+    began = time.monotonic()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=running]", timeout=30_000)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=120_000)
+    return time.monotonic() - began
+
+
+def _together(browser: Any, address: str, people: int) -> dict[str, Any]:
+    alone = _open(browser.new_page(), f"{address}/?run=large")
+    pages = [browser.new_page() for _ in range(people)]
+    began = time.monotonic()
+    for page in pages:
+        page.goto(f"{address}/?run=large", wait_until="commit")
+    for page in pages:
+        page.wait_for_selector("table.ladder", timeout=240_000)
+    took = time.monotonic() - began
+    row = _row(f"large run, {people} people at once, the last", took, "", "theirs: one person alone")
+    return {**row, "theirs_s": alone, "ratio": took / alone}
+
+
 def _change(page: Any, label: str) -> float:
     began = time.monotonic()
     page.get_by_test_id("stTopNavLink").filter(has_text=label).first.click()
@@ -56,7 +126,7 @@ def _row(name: str, seconds: float, goal: str, note: str = "") -> dict[str, Any]
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, float]]:
+def served(runs: Path | None = None) -> Iterator[tuple[str, float]]:
     """The app as `make app` serves it, its address and when it was started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,6 +135,8 @@ def served() -> Iterator[tuple[str, float]]:
     begun = time.monotonic()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "STREAMLIT_SERVER_HEADLESS": "true"}
+    if runs is not None:
+        environment["PALIMPSEST_RUNS"] = str(runs)
     server = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)  # type: ignore[call-overload]
     try:
         while True:
