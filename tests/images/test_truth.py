@@ -66,8 +66,9 @@ def test_a_changed_head_is_seen_through_where_a_whole_class_was_forgotten(measur
     hidden, clean = (measure("attacks.head_transplant", name, "class") for name in ("head-only", "retrained"))
     assert hidden.residual
     assert hidden.residual.low > 0.9
-    assert clean.residual
-    assert clean.residual.low <= 0 <= clean.residual.high or clean.residual.high < 0.1
+    # A model trained anew has a body of its own, on which the old head means nothing: no number, whichever it is.
+    assert clean.status is Status.NOT_IDENTIFIABLE
+    assert "it cannot read this body" in clean.reason
     probe = measure("probes.linear", "head-only", "class")
     assert probe.status is Status.NOT_APPLICABLE
     assert "No label of the forget items occurs among the retain items" in probe.reason
@@ -106,8 +107,8 @@ def test_neighbours_on_features_and_on_outputs_differ_for_a_changed_head(measure
     last = table[(table["subject"] == "candidate") & (table["split"] == "forget")]
     states = last[(last["kind"] == "hidden states") & (last["layer"] == last["layer"].max())]["accuracy"].item()
     outputs = last[last["kind"] == "outputs"]["accuracy"].item()
-    assert states > 0.7
-    assert outputs < states - 0.3
+    assert states > 0.95, "below the head nothing was changed"
+    assert outputs < states - 0.05
 
 
 def test_relearning_tests_no_image_that_it_trained_on(measure: Measure, digits_lab: Path, garage: object) -> None:
