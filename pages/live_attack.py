@@ -12,10 +12,11 @@ from audit.figures.panels import panels
 from audit.live import case_file_of
 from audit.live.folders import known_attacks, start_attack
 from audit.progress import Progress
+from audit.review.roles import Action
 from audit.views import live_attack
 from audit.views.live_attack import Attack
 from audit.views.progress import summary
-from pages.shared import show
+from pages.shared import show, who
 from pages.shared.state import View, open_view, runs_root
 from pages.shared.theme import literal
 
@@ -58,6 +59,7 @@ def draw_form(view: View, case_file: Path) -> None:
 def _start(case_file: Path, name: str, settings: dict[str, int | float]) -> None:
     """Start, and put the attack into the address, so that a reloaded page and a second viewer see the same."""
     try:
+        who.require(Action.RUN)
         st.query_params[ATTACK] = start_attack(runs_root(), case_file, name, **settings)  # type: ignore[arg-type]
     except AuditError as error:
         st.session_state[REFUSED] = str(error)
@@ -65,6 +67,7 @@ def _start(case_file: Path, name: str, settings: dict[str, int | float]) -> None
 
 def _cancel(folder: Path) -> None:
     try:
+        who.require(Action.RUN)
         jobs.cancel(folder)
     except AuditError as error:
         st.session_state[REFUSED] = str(error)
