@@ -92,9 +92,7 @@ def findings(before: Compared, after: Compared) -> pd.DataFrame:
     rows += _imported(before, after)
     numbers = [c for c in FINDINGS if c.startswith(("before", "after", "difference"))]
     frame = pd.DataFrame(rows, columns=FINDINGS).astype(dict.fromkeys(numbers, float))
-    order = frame["change"].map(
-        lambda change: (OVERLAP, ONE, APART).index(change) if change in (OVERLAP, ONE, APART) else 1
-    )
+    order = frame["change"].map({APART: 3, OVERLAP: 1, "unchanged": 0}).fillna(2)
     return (
         frame.assign(_order=-order, _size=-frame["difference"].abs().fillna(0))
         .sort_values(["_order", "_size"], kind="stable", ignore_index=True)
