@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
-from audit.catalogue import CATALOGUE, by_default, check_id, files_of, make, settings_of
+from audit.catalogue import CATALOGUE, by_default, check_id, evidence_class, files_of, make, settings_of
 from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_file, digest_of_folder
 from audit.measuring import Step, Work, provenance
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
+from audit.subjects.modality import modality_of, readable
 from audit.thumbnails import write_thumbnails
 from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
 from audit.workers import measured, workers_for
@@ -93,11 +94,17 @@ def run_audit(
 
 
 def chosen_ids(plan: AuditPlan, only: Sequence[str] | None) -> list[str]:
-    """The evidence to collect, in the order of the catalogue; CaseError with a suggestion for an unknown id."""
-    wanted = list(only or plan.only or by_default())
-    for id in wanted:
+    """The evidence to collect, in the order of the catalogue; CaseError with a suggestion for an unknown id.
+
+    Unless it is asked for, what cannot be put to such subjects at all (texts, images) is left out.
+    """
+    asked = list(only or plan.only or ())
+    for id in asked:
         check_id(id)
-    return [id for id in CATALOGUE if id in wanted]
+    if asked:
+        return [id for id in CATALOGUE if id in asked]
+    modality = modality_of(plan.original)
+    return [id for id in by_default() if readable(evidence_class(id), modality)]
 
 
 def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dict[str, Any]:
