@@ -20,7 +20,6 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.subjects.modality import modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
 from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
@@ -86,7 +85,7 @@ class Bench:
     @property
     def modality(self) -> Modality:
         """What the subjects of the case are shown: text or images."""
-        return modality_of(self.case.original)
+        return self.case.corpora["forget"].modality
 
     def has(self, split: Split) -> bool:
         """Whether the case has a corpus for a split."""

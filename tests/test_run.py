@@ -141,7 +141,7 @@ def test_a_process_that_dies_fails_its_step_and_no_other(
 class Deadly:
     """Stands in for an evidence in the other process, and kills it when asked."""
 
-    place, cost = "utility", 0.1
+    place, cost, needs = "utility", 0.1, frozenset()
 
     def measure(self, bench: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -100,13 +100,12 @@ def test_choices_survive_the_navigation_and_nothing_asks_the_outside(address: st
     page.goto(f"{address}/?run=people&candidates=untouched")
     page.wait_for_selector("table.ladder", timeout=PATIENCE_MS)
     settled(page)
-    for name, path in (("Probes", "probes"), ("Attacks", "attacks"), ("Methods", "methods"), ("Overview", "")):
+    for name, path in (("Probes", "probes"), ("Attacks", "attacks"), ("Drift", "drift"), ("Overview", "")):
         page.get_by_role("link", name=name, exact=True).first.click()
         page.wait_for_selector(f"h1:has-text('{name}')", timeout=PATIENCE_MS)
         settled(page)
         assert page.url.split("?")[0].rstrip("/").endswith(path or "localhost:" + address.rsplit(":", 1)[1])
-        if name != "Methods":
-            assert "run=people" in page.url and "candidates=untouched" in page.url
+        assert "run=people" in page.url and "candidates=untouched" in page.url
     assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
     page.close()
 

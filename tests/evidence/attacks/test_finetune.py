@@ -31,6 +31,7 @@ class Loaded:
     model: Any
     tokenizer: Any
     device: Any
+    classes: tuple[str, ...] = ()
 
 
 @pytest.fixture
