@@ -12,6 +12,11 @@ from tests.e2e.test_person import PAGES, settle
 pytestmark = pytest.mark.e2e
 AXE = files("axe_playwright_python").joinpath("axe.min.js")
 SERIOUS = ("serious", "critical")
+STYLED = """() => {
+    const caption = document.querySelector('[data-testid=stCaptionContainer] p');
+    return !caption || !getComputedStyle(caption).color.startsWith('rgba');
+}"""
+"""The style sheet has reached the page: without it captions are translucent."""
 BACKGROUND = "() => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
@@ -23,6 +28,7 @@ def test_no_page_has_a_serious_violation_or_scrolls_sideways(browser: Any, app: 
     page.goto(f"/{name}")
     page.wait_for_function("() => document.querySelector('[data-testid=stMain]')?.innerText.length > 100")
     settle(page)
+    page.wait_for_function(STYLED)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     told = violations(page, "light")
     before = page.evaluate(BACKGROUND)
@@ -39,6 +45,7 @@ def test_no_page_has_a_serious_violation_or_scrolls_sideways(browser: Any, app: 
 
 def violations(page: Any, mode: str) -> list[str]:
     """What axe finds that is serious or critical, three places of each."""
+    page.wait_for_timeout(1500)  # what was drawn last is still fading in
     found = page.evaluate("() => axe.run({resultTypes: ['violations']})")["violations"]
     return [
         f"{mode}: {one['impact']} {one['id']}: {node['html'][:200]}. {node.get('failureSummary', '')}"
