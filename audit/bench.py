@@ -85,7 +85,8 @@ class Bench:
     @property
     def modality(self) -> Modality:
         """What the subjects of the case are shown: text or images."""
-        return self.case.corpora["forget"].modality
+        found = {corpus.modality for corpus in self.case.corpora.values()}
+        return Modality.IMAGES if Modality.IMAGES in found else Modality.TEXT
 
     def has(self, split: Split) -> bool:
         """Whether the case has a corpus for a split."""
