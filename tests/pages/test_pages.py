@@ -268,7 +268,8 @@ def test_signed_in_people_see_the_audits(made_up_runs: Path, monkeypatch: pytest
     app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
     app.secrets["auth"] = {"redirect_uri": "http://localhost/x", "cookie_secret": "x"}
     app.user = {"is_logged_in": True, "sub": "r1", "email": "reviewer@example.org"}
-    app.run()
+    with shapes.registered():
+        app.run()
     assert not app.exception
     assert charts(app)
 

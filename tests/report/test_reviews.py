@@ -50,7 +50,7 @@ def test_the_report_says_who_signed_what_and_whether_it_holds(run: Run) -> None:
     assert "paula@example.org (approver" in section and "valid: what was signed is what is there" in section
     assert load_policy().digest[:12] in section
     assert "<img src=x" not in section and "&lt;img src=x onerror" in section
-    run.put("hides", synthetic.found(IDS[1], "hides", prompt="another question"))
+    run.put("hides", synthetic.found(IDS[1], "untouched"))
     text = page(run, load_policy())
     assert f"void: changed since: {IDS[1]}." in text
     assert "accepted, but it has changed since" in text
@@ -113,7 +113,7 @@ def test_a_line_that_was_removed_is_named_though_the_digests_were_written_anew(b
 
 
 def test_a_finding_changed_with_every_digest_written_anew_still_voids_the_signature(run: Run, tmp_path: Path) -> None:
-    run.put("hides", synthetic.found(IDS[1], "hides", prompt="another question"))
+    run.put("hides", synthetic.found(IDS[1], "untouched"))
     run.write_manifest({"failed": []})
     forged = export(run, load_policy(), tmp_path / "forged.zip")
     for path, file in ((forged, LINES), (run.path, ledger.EXPORT)):
