@@ -20,6 +20,7 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
+from audit.subjects.modality import modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
 from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
@@ -84,9 +85,8 @@ class Bench:
 
     @property
     def modality(self) -> Modality:
-        """What the subjects of the case are shown: text or images."""
-        found = {corpus.modality for corpus in self.case.corpora.values()}
-        return Modality.IMAGES if Modality.IMAGES in found else Modality.TEXT
+        """What the subjects of the case are shown."""
+        return modality_of(self.case.original)
 
     def has(self, split: Split) -> bool:
         """Whether the case has a corpus for a split."""

@@ -12,6 +12,7 @@ import typer
 
 from audit import terminal
 from audit.errors import AuditError, Cancelled, CaseError, suggest
+from audit.lab import SCENARIOS
 from audit.live import commands
 
 app = typer.Typer(
@@ -157,7 +158,7 @@ def review(
 
 @app.command()
 def lab(
-    scenario: Annotated[str, typer.Argument(help="Which scenario to build: people or digits.")],
+    scenario: Annotated[str, typer.Argument(help=f"Which scenario to build: {', '.join(SCENARIOS)}.")],
     out: Annotated[Path, typer.Option(help="Folder for models, corpora and case file.")],
     seed: Annotated[int, typer.Option(help="Another seed gives other people and other weights.")] = 0,
     scale: Annotated[str, typer.Option(help="small (about 1 M parameters) or tiny (for tests).")] = "small",

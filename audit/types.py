@@ -76,9 +76,16 @@ class Modality(StrEnum):
 
     TEXT = "text"
     IMAGES = "images"
+    """Images that are sorted into classes."""
+    VECTORS = "vectors"
+    """Texts, or images and texts, that are turned into vectors and found again by nearness."""
+    IMAGE_TEXT = "images and text"
+    """An image and a question about it, answered in words."""
+    LATENTS = "latents"
+    """Vectors from which images are made."""
 
 
-BOTH = frozenset(Modality)
+BOTH = frozenset({Modality.TEXT, Modality.IMAGES})
 """What an evidence reads that looks at a subject through the views of the bench alone."""
 IMAGES_ONLY = frozenset({Modality.IMAGES})
 

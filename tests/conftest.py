@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from audit.bench import Bench
 from audit.cache import Cache, locked
+from audit.lab import SCENARIOS
 from tests.browser import FLAGS, system_chromium
 
 ROOT = Path(__file__).parent.parent
@@ -32,25 +33,23 @@ def quiet_machine() -> None:
 @pytest.fixture(scope="session")
 def tiny_lab() -> Path:
     """The tiny lab, built once for all workers and kept between test runs while its code stays the same."""
-    from audit.lab import build
-
-    out = STORE / f"lab-{_code_digest('audit/lab', but='digits')}"
-    STORE.mkdir(parents=True, exist_ok=True)
-    with locked(STORE / "lab.lock"):
-        build("people", out, scale="tiny")
-    return out
+    return lab_of("people", f"lab-{_code_digest('audit/lab', but=set(SCENARIOS))}")
 
 
 @pytest.fixture(scope="session")
 def digits_lab() -> Path:
     """The tiny digits: image classifiers, built once for all workers like the tiny lab."""
+    return lab_of("digits", f"digits-{_code_digest('audit/lab/digits')}")
+
+
+def lab_of(scenario: str, folder: str) -> Path:
+    """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build
 
-    out = STORE / f"digits-{_code_digest('audit/lab/digits')}"
     STORE.mkdir(parents=True, exist_ok=True)
-    with locked(STORE / "digits.lock"):
-        build("digits", out, scale="tiny")
-    return out
+    with locked(STORE / f"{scenario}.lock"):
+        build(scenario, STORE / folder, scale="tiny")
+    return STORE / folder
 
 
 def views() -> Path:
@@ -58,13 +57,13 @@ def views() -> Path:
     return STORE / f"views-{_code_digest('audit')}"
 
 
-def _code_digest(folder: str, but: str = "") -> str:
-    """Hash of the code in a folder, without that of one folder in it."""
+def _code_digest(folder: str, but: Set[str] = frozenset()) -> str:
+    """Hash of the code in a folder, without that of some folders in it."""
     import hashlib
 
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted((ROOT / folder).rglob("*.py")):
-        if but not in path.relative_to(ROOT / folder).parts:
+        if not but & set(path.relative_to(ROOT / folder).parts):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
 }
+BUILDERS: dict[str, str] = {"people": "audit.lab.builder", "digits": "audit.lab.digits.builder"}
+"""Module with `build_<scenario>`."""
 
 
 def build(
@@ -24,11 +27,9 @@ def build(
     `progress` gets the finished fraction and a message at least once a second. A build that was stopped goes on
     where it stopped. Raises CaseError for an unknown scenario or scale and a negative seed.
     """
-    from audit.lab.builder import build_people, checked
+    from audit.lab.builder import checked
 
     checked(scenario, SCENARIOS, scale, seed)
-    if scenario == "digits":
-        from audit.lab.digits.builder import build_digits as make
-    else:
-        make = build_people
+    module = importlib.import_module(BUILDERS[scenario])
+    make: Callable[..., Path] = getattr(module, f"build_{scenario}")
     return make(Path(out), seed=seed, scale_name=scale, progress=progress or (lambda fraction, message: None))

@@ -15,6 +15,11 @@ PROCESSOR = "preprocessor_config.json"
 CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
 TEXT_ONLY = frozenset({Modality.TEXT})
+DO: dict[Modality, str] = {
+    Modality.TEXT: "are language models",
+    Modality.IMAGES: "sort images into classes: they read no prompt and write no text",
+}
+"""What the subjects of a kind do, as the end of a sentence."""
 
 
 def modality_of(spec: SubjectSpec) -> Modality:
@@ -87,9 +92,6 @@ def check_readable(evidence: Evidence, modality: Modality) -> None:
     """Raise NotApplicable, in words, for evidence that needs another kind of subject."""
     if readable(evidence, modality):
         return
-    if modality is Modality.IMAGES:
-        raise NotApplicable(
-            "This question is put in words, and the subjects of this case sort images into classes: they read no "
-            "prompt and write no text."
-        )
-    raise NotApplicable("This question is about images, and the subjects of this case are language models.")
+    asked = getattr(evidence, "reads", TEXT_ONLY)
+    about = "put in words" if Modality.TEXT in asked else "about " + " or ".join(sorted(str(kind) for kind in asked))
+    raise NotApplicable(f"This question is {about}, and the subjects of this case {DO[modality]}.")
