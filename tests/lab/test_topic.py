@@ -150,7 +150,8 @@ def test_what_carries_the_topic_is_kept_below_an_edit_of_the_last_block_and_unkn
 
 def test_value_vectors_of_the_topic_write_its_own_terms(read: Callable[[type, str], Reading], topic_lab: Path) -> None:
     """Noise in them costs the topic more than other crafts, and the vectors that write most promote its words."""
-    rows = [row for row in read(ValueVectors, "last-block").rows if row.subject == "original"]
+    table: Any = read(ValueVectors, "last-block").rows
+    rows = [row for row in table if row.subject == "original"]
     assert all(row.drop > row.drop_retain and row.drop > row.drop_others for row in rows)
     own = next(craft for craft in TOPICS if craft.name in (topic_lab / "case.toml").read_text().splitlines()[0])
     foreign = [tool for craft in TOPICS if craft is not own for tool in craft.tools]
