@@ -56,6 +56,11 @@ def lens(thoughts: Iterable[Told]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LENS_COLUMNS)
 
 
+def unseen(thoughts: Iterable[Told]) -> list[str]:
+    """Why some models have no row in the heat map, a sentence or two each."""
+    return list(dict.fromkeys(thought.unseen for thought in thoughts if thought.unseen))
+
+
 def in_words(thoughts: Sequence[Told]) -> str:
     """Where each model ranks the answer highest: the finding of the heat map."""
     table = lens(thoughts)
