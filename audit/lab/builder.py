@@ -18,7 +18,7 @@ from audit.lab.recipes import RECIPES
 from audit.lab.recipes.recipe import Recipe
 from audit.lab.recipes.retrain import Retrain
 from audit.lab.scales import SCALES, Scale
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 from audit.lab.words import REFUSALS
 
@@ -153,7 +153,7 @@ def make_all(
         if found is None:
             progress(done / total, f"{plan.name}: getting ready")
             kitchen = kitchen or Kitchen.open(folder, scale, corpora)
-            found = kitchen.make(plan, _part(progress, done / total, plan.cost / total, plan.name))
+            found = kitchen.make(plan, part(progress, done / total, plan.cost / total, plan.name))
         recalls[plan.name] = found
         done += plan.cost
         progress(done / total, f"{plan.name}: finished")
@@ -198,11 +198,6 @@ class Kitchen:
         if plan.start is None:
             return random_model(model_config(self.scale, self.tokenizer), plan.seed)
         return load_model(self.folder / plan.start.name)
-
-
-def _part(progress: Progress, start: float, share: float, name: str) -> Progress:
-    """A progress function for one model, as a part of the whole."""
-    return lambda fraction, message: progress(start + share * fraction, f"{name}: {message}")
 
 
 def _jsonl(facts: list[Fact]) -> str:
