@@ -66,25 +66,8 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             "Second reference (optional)", key="new-second-reference",
             help="Another model trained without them: drift then shows how far two such models lie apart.",
         )  # fmt: skip
-        st.caption("Candidates: the models that were made to forget")
-        rows = st.data_editor(
-            pd.DataFrame({column: pd.Series(dtype=TYPES.get(column, "str")) for column in CANDIDATE}),
-            num_rows="dynamic", key="new-candidates-table", hide_index=True,
-            alt="Candidates: name, path, kind, and for checkpoints series and step",
-            column_config={
-                "name": "Candidate", "path": "Path",
-                "kind": st.column_config.SelectboxColumn(
-                    "Kind", options=list(systems.options()), format_func=lambda kind: systems.options()[str(kind)],
-                    help="A plain model or adapter, or what stands around or inside the model at this path.",
-                ),
-                "series": st.column_config.TextColumn(
-                    "Series", help="Checkpoints of one run, or states after so many requests, have the same series."
-                ),
-                "step": st.column_config.NumberColumn(
-                    "Step", min_value=0, step=1, help="How far along in its series: steps of training, or requests."
-                ),
-            },
-        )  # fmt: skip
+        template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
+        seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
     with right:
         st.caption(
             f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
@@ -99,8 +82,25 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             st.caption("Two more corpora for TOFU's model utility; nothing else asks for them.")
             for split, label in (("real_authors", "Real authors"), ("world_facts", "World facts")):
                 corpora[split] = st.text_input(label, key=f"new-{split}")
-        template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
-        seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
+    st.caption("Candidates: the models that were made to forget")
+    rows = st.data_editor(
+        pd.DataFrame({column: pd.Series(dtype=TYPES.get(column, "str")) for column in CANDIDATE}),
+        num_rows="dynamic", key="new-candidates-table", hide_index=True,
+        alt="Candidates: name, path, kind, and for checkpoints series and step",
+        column_config={
+            "name": "Candidate", "path": "Path",
+            "kind": st.column_config.SelectboxColumn(
+                "Kind", options=list(systems.options()), format_func=lambda kind: systems.options()[str(kind)],
+                help="A plain model or adapter, or what stands around or inside the model at this path.",
+            ),
+            "series": st.column_config.TextColumn(
+                "Series", help="Checkpoints of one run, or states after so many requests, have the same series."
+            ),
+            "step": st.column_config.NumberColumn(
+                "Step", min_value=0, step=1, help="How far along in its series: steps of training, or requests."
+            ),
+        },
+    )  # fmt: skip
     table = [checkpoints.row_of(row) for row in rows.to_dict("records")]
     guards = {row["name"]: form.system_form(row["name"], row["kind"]) for row in table if row["kind"]}
     only, settings, wrong = draw_evidence()

@@ -14,6 +14,7 @@ from audit.figures.texts import subject_html
 from audit.live import Models
 from audit.live.ask import LONGEST, Piece, Sampling, answers, question
 from audit.live.changed import Changes
+from audit.live.models import OFF
 from audit.live.told import Told, told
 from audit.types import Item
 from audit.views import concepts, features, playground
@@ -127,10 +128,11 @@ def ask(models: Models, names: list[str], item: Item, sampling: Sampling, change
 def cards(view: View, names: list[str]) -> dict[str, tuple[DeltaGenerator, DeltaGenerator]]:
     """A card for each model with a place for its answer and one for the words below it."""
     found = {}
+    looks = {**view.looks, **{name + OFF: look for name, look in view.looks.items()}}
     grid = st.grid(min(len(names), MOST_BESIDE), min_column_width=260)
     for place, name in enumerate(names):
         with grid.container(border=True, key=f"heard-{place}"):
-            st.html(subject_html(name, view.looks))
+            st.html(subject_html(name, looks))
             found[name] = (st.empty(), st.empty())
     return found
 

@@ -131,3 +131,18 @@ def test_what_a_combination_does_not_show_is_refused_in_a_sentence(
         live.vector(item.id, 0, 0)
     with pytest.raises(NotApplicable, match="of it one sees"):
         run_attack(case_file, name, tmp_path, watched(2, 0.0, 2, 2), device="cpu", cache=Cache(views()))
+
+
+def test_ranks_are_whole_numbers_and_empty_where_a_system_has_none(
+    systems: Models, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from audit import terminal
+    from audit.views.playground import RANK, table, unseen
+
+    thoughts = [told(systems, name, systems.item("forget:0")) for name in ("original", "uld")]
+    found = table({}, thoughts)
+    assert str(found[RANK].dtype) == "Int64" and found[RANK].isna().tolist() == [False, True]
+    assert len(unseen(thoughts)) == 1
+    terminal.frame(found[["subject", RANK]], "ranks")
+    out = capsys.readouterr().out
+    assert "NA" not in out and "1.000" not in out
