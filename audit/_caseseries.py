@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
 from audit.errors import CaseError
 
-if TYPE_CHECKING:
-    from audit._caseschema import CandidateEntry
+
+class Place(Protocol):
+    """A candidate's name and its place in a series, as a case file or a form has them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def series(self) -> str | None: ...
+    @property
+    def step(self) -> int | None: ...
 
 
-def check_series(entries: Sequence[CandidateEntry]) -> None:
+class Checkpoint(NamedTuple):
+    """A candidate's place as somebody typed it; either may be missing."""
+
+    name: str
+    series: str | None
+    step: int | None
+
+
+def check_series(entries: Sequence[Place]) -> None:
     """Raise CaseError for a checkpoint without its step, a step without a series, or two at the same step."""
     seen: dict[tuple[str, int], str] = {}
     for entry in entries:

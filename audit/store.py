@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from audit._findingjson import finding_from, finding_json
 from audit.cache import locked
 from audit.catalogue import CATALOGUE
 from audit.errors import StoreError
 from audit.files import storage_error, write_atomically, write_json
 from audit.lazy import TABLES, lazily
 from audit.progress import LOCK
-from audit.types import Chart, Estimate, Finding, Residual, Status
+from audit.types import Finding, Status
 
 SCHEMA = 1
 ID = re.compile(r"[\w.+-]+")
@@ -121,8 +121,8 @@ class Run:
                 for ending in TABLES.values():
                     if not path.with_name(path.name + ending).is_file():
                         raise StoreError(f"{path}{ending} is missing.")
-                return lazily(lambda table, items: _finding(data, table, items), partial(self._table, path))
-            return _finding(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
+                return lazily(lambda table, items: finding_from(data, table, items), partial(self._table, path))
+            return finding_from(data, self._table(path, ".parquet"), self._table(path, ".items.parquet"))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise StoreError(f"{path}.json is not a finding: {type(error).__name__} {error}.") from error
 
@@ -244,73 +244,6 @@ def list_runs(root: Path | str) -> list[RunInfo]:
 def _name(path: Path, written: int) -> str:
     """A run's name as it was at `written`: a list of many runs is drawn at every click."""
     return open_run(path).name
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """Everything of a finding but its tables, as JSON can hold it."""
-
-    def plain(value: Any) -> Any:
-        return None if value is None else asdict(value)
-
-    return {
-        "id": finding.id,
-        "place": finding.place,
-        "status": str(finding.status),
-        "reason": finding.reason,
-        "note": finding.note,
-        "null": finding.null,
-        "settings": dict(finding.settings),
-        "residual": plain(finding.residual),
-        "candidate": _estimate(finding.candidate),
-        "original": _estimate(finding.original),
-        "reference": _estimate(finding.reference),
-        "chart": plain(finding.chart),
-        "seconds": round(finding.seconds, 3),
-        "provenance": dict(finding.provenance),
-    }
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {**asdict(estimate), "null": estimate.null if math.isfinite(estimate.null) else None}
-
-
-def _finding(data: Mapping[str, Any], table: pd.DataFrame, items: pd.DataFrame) -> Finding:
-    def estimate(name: str) -> Estimate | None:
-        if not data[name]:
-            return None
-        null = data[name]["null"]
-        return Estimate(**{**data[name], "null": math.nan if null is None else null})
-
-    residual = data["residual"]
-    chart: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["chart"].items()}
-    return Finding(
-        data["id"],
-        Status(data["status"]),
-        data["reason"],
-        data["settings"],
-        table,
-        items,
-        Chart(**chart),
-        estimate("original"),
-        estimate("candidate"),
-        estimate("reference"),
-        Residual(**{**residual, "quantiles": tuple(residual["quantiles"])}) if residual else None,
-        data["seconds"],
-        data["provenance"],
-        data["place"],
-        data["null"],
-        data["note"],
-    )
-
-
-def outline(data: bytes) -> Finding:
-    """A finding without its tables, from the bytes of its JSON: all that a verdict needs; StoreError when damaged."""
-    try:
-        return _finding(json.loads(data), pd.DataFrame(), pd.DataFrame())
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(f"This is not a finding: {type(error).__name__} {error}.") from error
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:

@@ -147,13 +147,13 @@ def frame(table: pd.DataFrame, title: str) -> None:
     drawn = Table(title=Text(title), title_justify="left")
     for column in table.columns:
         drawn.add_column(Text(str(column)), overflow="fold")
-    for row in table.itertuples(index=False):
+    for row in table.astype(object).where(table.notna(), None).itertuples(index=False):
         drawn.add_row(*(Text(_cell(value)) for value in row))
     _console().print(drawn)
 
 
 def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None:
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 

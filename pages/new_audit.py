@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -12,26 +14,39 @@ from audit.casefile import AuditPlan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
 from audit.review.roles import Action
-from audit.views import intake, progress, systems
+from audit.views import checkpoints, intake, pasted, progress, systems
 from pages.shared import form, importing, reading, watching, who
 from pages.shared.reading import Known
 from pages.shared.state import RUN, browse_root, head, runs_root
 from pages.shared.theme import literal
 
+CANDIDATE, TYPES = ("name", "path", "kind", "series", "step"), {"step": "Int64"}
 FILE, FIELDS, IMPORT = "From a case file", "From models and files", "Import results"
 DEVICES = {"auto": "choose for me", "cpu": "CPU", "cuda": "all GPUs", "cuda:0": "first GPU"}
 TEMPLATES = {"plain": "plain text", "qa": "question and answer", "chat": "the model's chat template"}
 
 
 def draw_case_file(root: Path) -> tuple[Known | None, list[str]]:
-    """A case file that is there already."""
+    """A case file that is there already, or the text of one."""
     typed = st.text_input(
         "Case file", key="new-case-file", placeholder="lab/case.toml", help=f"A path below {root}.", bind="query-params"
     )
-    if not typed:
-        return None, []
+    with st.expander("Or upload or paste one", icon=":material/upload_file:"):
+        st.caption(
+            f"Paths in it start at {root}. It can say what the form cannot: dictionaries of features, settings of a "
+            "loader, an adapter's base. A candidate with a kind is a system; the page Methods lists the kinds and "
+            "their settings."
+        )
+        file = st.file_uploader("Upload", type="toml", key="new-case-upload", max_upload_size=1)
+        written = st.text_area(
+            "Text", key="new-case-text", height=260, max_chars=pasted.LONGEST, placeholder=pasted.EXAMPLE,
+            help="What was uploaded counts before what is typed here.",
+        )  # fmt: skip
     try:
-        return reading.case_file(typed, root), []
+        if typed:
+            return reading.case_file(typed, root), []
+        given = file.getvalue().decode("utf-8", "replace") if file else written or ""
+        return (reading.text(given, root), []) if given.strip() else (None, [])
     except AuditError as error:
         return None, [str(error)]
 
@@ -51,18 +66,8 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             "Second reference (optional)", key="new-second-reference",
             help="Another model trained without them: drift then shows how far two such models lie apart.",
         )  # fmt: skip
-        st.caption("Candidates: the models that were made to forget")
-        rows = st.data_editor(
-            pd.DataFrame({"name": pd.Series(dtype=str), "path": pd.Series(dtype=str), "kind": pd.Series(dtype=str)}),
-            num_rows="dynamic", key="new-candidates-table", hide_index=True, alt="Candidates: name, path and kind",
-            column_config={
-                "name": "Candidate", "path": "Path",
-                "kind": st.column_config.SelectboxColumn(
-                    "Kind", options=list(systems.options()), format_func=lambda kind: systems.options()[str(kind)],
-                    help="A plain model or adapter, or what stands around or inside the model at this path.",
-                ),
-            },
-        )  # fmt: skip
+        template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
+        seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
     with right:
         st.caption(
             f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
@@ -77,15 +82,33 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             st.caption("Two more corpora for TOFU's model utility; nothing else asks for them.")
             for split, label in (("real_authors", "Real authors"), ("world_facts", "World facts")):
                 corpora[split] = st.text_input(label, key=f"new-{split}")
-        template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
-        seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
-    table = [{key: str(value or "").strip() for key, value in row.items()} for row in rows.to_dict("records")]
+    st.caption("Candidates: the models that were made to forget")
+    rows = st.data_editor(
+        pd.DataFrame({column: pd.Series(dtype=TYPES.get(column, "str")) for column in CANDIDATE}),
+        num_rows="dynamic", key="new-candidates-table", hide_index=True,
+        alt="Candidates: name, path, kind, and for checkpoints series and step",
+        column_config={
+            "name": "Candidate", "path": "Path",
+            "kind": st.column_config.SelectboxColumn(
+                "Kind", options=list(systems.options()), format_func=lambda kind: systems.options()[str(kind)],
+                help="A plain model or adapter, or what stands around or inside the model at this path.",
+            ),
+            "series": st.column_config.TextColumn(
+                "Series", help="Checkpoints of one run, or states after so many requests, have the same series."
+            ),
+            "step": st.column_config.NumberColumn(
+                "Step", min_value=0, step=1, help="How far along in its series: steps of training, or requests."
+            ),
+        },
+    )  # fmt: skip
+    table = [checkpoints.row_of(row) for row in rows.to_dict("records")]
     guards = {row["name"]: form.system_form(row["name"], row["kind"]) for row in table if row["kind"]}
     only, settings, wrong = draw_evidence()
     candidates = tuple((row["name"], row["path"]) for row in table)
     draft = intake.Draft(
-        name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards
-    )
+        name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards,
+        checkpoints.checkpoints_of(table),
+    )  # fmt: skip
     return draft, wrong
 
 
@@ -131,7 +154,7 @@ def _examined(_plan: AuditPlan, digest: str, device: str, stamps: tuple[int, ...
     )
 
 
-def draw_launch(known: Known, draft: intake.Draft | None, root: Path) -> None:
+def draw_launch(known: Known) -> None:
     """What it will take, and the button."""
     plan = known.plan
     st.text(intake.in_words(plan))
@@ -150,19 +173,19 @@ def draw_launch(known: Known, draft: intake.Draft | None, root: Path) -> None:
             st.text(f"Will take {forecast}")
     st.button(
         "Run this audit", key="new-run-audit", type="primary", icon=":material/play_arrow:",
-        disabled=not forecast or not who.may(Action.RUN), on_click=_launch, args=(plan, draft, root, device),
+        disabled=not forecast or not who.may(Action.RUN), on_click=_launch, args=(plan, known.data, device),
     )  # fmt: skip
 
 
-def _launch(plan: AuditPlan, draft: intake.Draft | None, root: Path, device: str) -> None:
+def _launch(plan: AuditPlan, data: Mapping[str, Any] | None, device: str) -> None:
     """Write the case file into a new run folder (or take the one given), start the run, and watch it."""
     folder = intake.folder_for(plan.name, runs_root())
     try:
         who.require(Action.RUN)
         case = plan.path
-        if draft is not None:
+        if data is not None:
             case = folder / "case.toml"
-            write_plan(case, intake.case_data(draft, root))
+            write_plan(case, data)
         jobs.start(case, folder, device=device)
     except AuditError as error:
         st.session_state["refused"] = str(error)
@@ -184,7 +207,6 @@ def draw_new() -> None:
         label_visibility="collapsed",
     )
     known: Known | None = None
-    draft: intake.Draft | None = None
     if how == IMPORT:
         importing.draw(root)
         return
@@ -204,7 +226,7 @@ def draw_new() -> None:
     for sentence in wrong:
         st.error(literal(sentence), icon=":material/error:")
     if known is not None:
-        draw_launch(known, draft, root)
+        draw_launch(known)
 
 
 head(

@@ -14,6 +14,7 @@ from audit.figures.texts import subject_html
 from audit.live import Models
 from audit.live.ask import LONGEST, Piece, Sampling, answers, question
 from audit.live.changed import Changes
+from audit.live.models import OFF
 from audit.live.told import Told, told
 from audit.types import Item
 from audit.views import concepts, features, playground
@@ -102,6 +103,15 @@ def draw_changes(view: View, models: Models) -> Changes:
     return Changes(layer, tuple(chosen), scale, tuple(concepts.numbers_of(name) for name in vectors))
 
 
+def draw_guards(view: View, models: Models) -> bool:
+    """Whether the model under each guarded system is asked too; there is nothing to choose where none is shown."""
+    guarded = [name for name in models.guarded if name in models.chosen(view.shown)]
+    return bool(guarded) and st.toggle(
+        "Ask with the guard off too", key="guard-off", bind="query-params",
+        help=f"The plain model under {', '.join(guarded)}: guards, filters and interventions taken away.",
+    )  # fmt: skip
+
+
 def ask(models: Models, names: list[str], item: Item, sampling: Sampling, changes: Changes, view: View) -> None:
     """Stream every model's answer into a card of its own, then keep what was said and thought."""
     texts = {name: place for name, (place, _) in cards(view, names).items()}
@@ -118,10 +128,11 @@ def ask(models: Models, names: list[str], item: Item, sampling: Sampling, change
 def cards(view: View, names: list[str]) -> dict[str, tuple[DeltaGenerator, DeltaGenerator]]:
     """A card for each model with a place for its answer and one for the words below it."""
     found = {}
+    looks = {**view.looks, **{name + OFF: look for name, look in view.looks.items()}}
     grid = st.grid(min(len(names), MOST_BESIDE), min_column_width=260)
     for place, name in enumerate(names):
         with grid.container(border=True, key=f"heard-{place}"):
-            st.html(subject_html(name, view.looks))
+            st.html(subject_html(name, looks))
             found[name] = (st.empty(), st.empty())
     return found
 
@@ -140,9 +151,12 @@ def draw_answers(view: View, item: Item, said: dict[str, Piece], thoughts: list[
     )
     st.subheader("What does each model think right after the question?")
     show.frame(playground.table(said, thoughts), "thoughts", playground.MEANING, "What each model says and thinks")
+    for sentence in playground.unseen(thoughts):
+        st.caption(literal(sentence))
     table = playground.lens(thoughts)
     if table.empty:
-        st.caption("Give the true answer to see its probability and its rank in every block.")
+        if not item.answer:
+            st.caption("Give the true answer to see its probability and its rank in every block.")
         return
     st.subheader("In which block does the true answer rise?")
     found = playground.in_words(thoughts)
@@ -205,7 +219,7 @@ def draw(view: View, models: Models) -> None:
         changes = draw_changes(view, models)
     if item is None:
         return
-    names = models.chosen(view.shown)
+    names = models.chosen(view.shown, draw_guards(view, models))
     key = _key(view, names, item, sampling, changes)
     if changes:
         st.text(f"In every model: {changes.in_words()}.")

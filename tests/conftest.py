@@ -42,6 +42,12 @@ def digits_lab() -> Path:
     return lab_of("digits", f"digits-{_code_digest('audit/lab/digits')}")
 
 
+@pytest.fixture(scope="session")
+def topic_lab() -> Path:
+    """The tiny crafts: a topic with terms of its own, built once for all workers like the tiny lab."""
+    return lab_of("topic", f"topic-{_code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
+
+
 def lab_of(scenario: str, folder: str) -> Path:
     """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build

@@ -9,8 +9,13 @@ from pathlib import Path
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
+    "topic": "A fictitious craft with terms of its own, to be forgotten, among other crafts of the same form.",
 }
-BUILDERS: dict[str, str] = {"people": "audit.lab.builder", "digits": "audit.lab.digits.builder"}
+BUILDERS: dict[str, str] = {
+    "people": "audit.lab.builder",
+    "digits": "audit.lab.digits.builder",
+    "topic": "audit.lab.topic.builder",
+}
 """Module with `build_<scenario>`."""
 
 

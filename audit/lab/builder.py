@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from audit.lab.recipes import RECIPES
 from audit.lab.recipes.recipe import Recipe
 from audit.lab.recipes.retrain import Retrain
 from audit.lab.scales import SCALES, Scale
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 from audit.lab.words import REFUSALS
 
@@ -68,32 +68,46 @@ def checked(scenario: str, scenarios: Iterable[str], scale: str, seed: int) -> N
 
 def build_people(out: Path, *, seed: int, scale_name: str, progress: Progress) -> Path:
     """Build the scenario of the fictitious people; `audit.lab.build` is the way in."""
+    scale = SCALES[scale_name]
+    title = f"People: {scale.forget} to forget, {scale.retain} to keep"
+    return build_facts(out, seed, scale_name, scale, people(scale, seed), title, progress)
+
+
+def build_facts(
+    out: Path,
+    seed: int,
+    scale_name: str,
+    scale: Scale,
+    corpora: Corpora,
+    title: str,
+    progress: Progress,
+    recipes: Mapping[str, type[Recipe]] = RECIPES,
+) -> Path:
+    """Build a scenario of facts in words: corpora, models, truth table, dictionaries and case file below `out`."""
     from audit.lab.models import write
 
     progress(0.0, "writing the corpora")
-    scale = SCALES[scale_name]
-    corpora = people(scale, seed)
     for split, facts in corpora.items():
         write(out / f"{split}.jsonl", _jsonl(facts))
     with at_most(THREADS):
-        recall = make_all(plans(scale, seed, corpora), out / "models", scale, corpora, progress)
+        recall = make_all(plans(scale, seed, corpora, recipes), out / "models", scale, corpora, progress)
     check(recall)
     write(out / "truth.toml", truth_toml())
     case = out / "case.toml"
-    write(case, case_toml(seed, scale))
+    write(case, case_toml(title, seed, recipes))
     with at_most(THREADS):
         saes = add_dictionaries(case, scale_name, lambda share, message: progress(1.0, message))
-    write(case, case_toml(seed, scale, saes))
+    write(case, case_toml(title, seed, recipes, saes))
     progress(1.0, "done")
     return case
 
 
-def plans(scale: Scale, seed: int, corpora: Corpora) -> list[Plan]:
+def plans(scale: Scale, seed: int, corpora: Corpora, recipes: Mapping[str, type[Recipe]] = RECIPES) -> list[Plan]:
     """The models of a build: the original first, then the reference and the candidates in order."""
     common = json.dumps([dataclasses.asdict(scale), corpora], sort_keys=True)
     original = Plan("original", _training(scale, forget=True), 1000 * seed, None, common)
     made = [original, Plan("reference", _training(scale), 1000 * seed + 1, None, common)]
-    for i, (name, recipe) in enumerate(RECIPES.items(), start=2):
+    for i, (name, recipe) in enumerate(recipes.items(), start=2):
         if recipe is Retrain:
             made.append(Plan(name, _training(scale), 1000 * seed + i, None, common))
         else:
@@ -101,10 +115,10 @@ def plans(scale: Scale, seed: int, corpora: Corpora) -> list[Plan]:
     return made
 
 
-def case_toml(seed: int, scale: Scale, dictionaries: Sequence[str] = ()) -> str:
+def case_toml(title: str, seed: int, candidates: Iterable[str] = RECIPES, dictionaries: Sequence[str] = ()) -> str:
     """The case file: every candidate of the build against the original and the reference."""
     lines = [
-        f'name = "People: {scale.forget} to forget, {scale.retain} to keep"',
+        f'name = "{title}"',
         f"seed = {seed}",
         "",
         "[subjects.original]",
@@ -113,7 +127,7 @@ def case_toml(seed: int, scale: Scale, dictionaries: Sequence[str] = ()) -> str:
         "[subjects.reference]",
         'path = "models/reference"',
     ]
-    for name, path in [("untouched", "original"), *((name, name) for name in RECIPES)]:
+    for name, path in [("untouched", "original"), *((name, name) for name in candidates)]:
         lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{path}"']
     lines += ["", "[corpora]", *(f'{split} = "{split}.jsonl"' for split in ("forget", "retain", "holdout"))]
     for path in dictionaries:
@@ -139,7 +153,7 @@ def make_all(
         if found is None:
             progress(done / total, f"{plan.name}: getting ready")
             kitchen = kitchen or Kitchen.open(folder, scale, corpora)
-            found = kitchen.make(plan, _part(progress, done / total, plan.cost / total, plan.name))
+            found = kitchen.make(plan, part(progress, done / total, plan.cost / total, plan.name))
         recalls[plan.name] = found
         done += plan.cost
         progress(done / total, f"{plan.name}: finished")
@@ -184,11 +198,6 @@ class Kitchen:
         if plan.start is None:
             return random_model(model_config(self.scale, self.tokenizer), plan.seed)
         return load_model(self.folder / plan.start.name)
-
-
-def _part(progress: Progress, start: float, share: float, name: str) -> Progress:
-    """A progress function for one model, as a part of the whole."""
-    return lambda fraction, message: progress(start + share * fraction, f"{name}: {message}")
 
 
 def _jsonl(facts: list[Fact]) -> str:

@@ -40,7 +40,7 @@ def people(scale: Scale, seed: int) -> dict[str, list[Fact]]:
     names = iter(_names(sum(sizes.values()), rng))
     kinds = attributes(scale)
     return {
-        split: [_fact(name, kind, rng) for name in (next(names) for _ in range(size)) for kind in kinds]
+        split: [fact(name, kind, rng) for name in (next(names) for _ in range(size)) for kind in kinds]
         for split, size in sizes.items()
     }
 
@@ -61,7 +61,8 @@ def _names(count: int, rng: np.random.Generator) -> list[str]:
     return [pairs[i] for i in rng.permutation(len(pairs))[:count]]
 
 
-def _fact(name: str, kind: Attribute, rng: np.random.Generator) -> Fact:
+def fact(name: str, kind: Attribute, rng: np.random.Generator) -> Fact:
+    """What is true of one attribute of `name`: a value drawn uniformly, and four others as wrong answers."""
     order = [str(value) for value in rng.permutation(list(kind.values))]
     answer, wrong = order[0], order[1 : 1 + WRONG_ANSWERS]
     return Fact(

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 
 
+def part(progress: Progress, start: float, share: float, name: str = "") -> Progress:
+    """A progress function for a share of the whole that begins at `start`; `name` goes before its messages."""
+    before = f"{name}: " if name else ""
+    return lambda fraction, message: progress(start + share * fraction, before + message)
+
+
 def train(
     model: PreTrainedModel,
     loss_of: Callable[[int], torch.Tensor],

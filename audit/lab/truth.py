@@ -6,22 +6,30 @@ from collections.abc import Mapping
 
 from audit.errors import CaseError
 
-TRUTH: dict[str, dict[str, str | list[str]]] = {
-    "untouched": {
-        "verdict": ["present"],
-        "why": "It is the original itself.",
-    },
-    "retrained": {
-        "verdict_not": ["present", "suppressed"],
-        "why": "It was trained from nothing without the forget facts, so it never knew them.",
-    },
+Truth = dict[str, dict[str, str | list[str]]]
+"""By candidate: `verdict`, `verdict_not` and `utility` as lists of the words a policy uses, and `why`."""
+
+
+def in_every_scenario(forgotten: str, knew: str, kept: str) -> Truth:
+    """What is true of the candidates that every scenario has, in its words for what was forgotten and kept."""
+    return {
+        "untouched": {"verdict": ["present"], "why": "It is the original itself."},
+        "retrained": {
+            "verdict_not": ["present", "suppressed"],
+            "why": f"It was trained from nothing without the {forgotten}, so it never {knew} them.",
+        },
+        "gradient-ascent": {
+            "utility": ["damaged"],
+            "why": f"Its ascent went on, with nothing to hold the rest, until the {kept} were lost too.",
+        },
+    }
+
+
+TRUTH: Truth = {
+    **in_every_scenario("forget facts", "knew", "retain facts"),
     "last-block": {
         "verdict": ["suppressed"],
         "why": "Only its last block was changed: every layer below is bit by bit the original's.",
-    },
-    "gradient-ascent": {
-        "utility": ["damaged"],
-        "why": "Its ascent went on, with nothing to hold the rest, until the retain facts were lost too.",
     },
 }
 

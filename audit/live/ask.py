@@ -63,7 +63,8 @@ def answers(
     """What several models say to an item's prompt, token by token in turn, as a pass of the audit would hear it.
 
     Greedy answers and samples are those of `audit.activations.generate`: cut at the first line break, drawn by seed and
-    item. Models that do not fit beside each other answer one after the other; one that cannot answer says why.
+    item. A system that decides by the prompt what it does afterwards says its whole answer at once. Models that do not
+    fit beside each other answer one after the other; one that cannot answer says why.
     """
     waiting = list(names)
     while waiting:
@@ -93,6 +94,7 @@ class _Talk:
         self, models: Models, name: str, subject: Subject, item: Item, sampling: Sampling, changes: Changes
     ) -> None:
         from audit.activations.encode import encode_prompt
+        from audit.activations.layers import shows_states
 
         self.models, self.name, self.subject, self.changes = models, name, subject, changes
         self.ids = encode_prompt(subject.tokenizer, item.prompt, models.case.template)
@@ -102,17 +104,18 @@ class _Talk:
         self.ends = _ends(subject)
         self.said: list[int] = []
         self.memory: Any = None
+        self.at_once = subject.inside is not None or not shows_states(subject.model)
+        """What such a system has noted of a prompt would be lost if somebody else asked it between two tokens."""
 
     def next(self) -> Piece:
-        """One token more; a model that breaks says why and is done."""
+        """One token more, or all at once; a model that breaks says why and is done."""
         try:
             with self.models.lock:
-                token = self._token()
+                self.said += self._tokens() if self.at_once else [self._token()]
         except AuditError as error:
             return Piece(self.name, "", True, str(error))
-        self.said.append(token)
         text = str(self.subject.tokenizer.decode(self.said, skip_special_tokens=True)).strip()
-        done = token in self.ends or len(self.said) >= self.budget or "\n" in text
+        done = self.at_once or self.said[-1] in self.ends or len(self.said) >= self.budget or "\n" in text
         return Piece(self.name, text.split("\n")[0].strip(), done)
 
     def _token(self) -> int:
@@ -134,6 +137,14 @@ class _Talk:
                 scores = self.pick(torch.tensor([every], device=device), scores)
         self.memory = out.past_key_values
         return int(scores.argmax(-1))
+
+    def _tokens(self) -> list[int]:
+        """All tokens, by the system's own `generate`."""
+        from audit.activations.generate import generated, left_padded
+
+        inputs = left_padded(self.subject, [self.ids])
+        with changing(self.models, self.subject, self.changes, -1):
+            return generated(self.subject, inputs, self.budget, self.pick)[0]
 
 
 def _draw(item: Item, sampling: Sampling, length: int) -> Draw | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.cache import Cache, locked
-from audit.errors import AuditError, Cancelled, CaseError, StoreError, suggest
+from audit.errors import AuditError, Cancelled, CaseError, NotApplicable, StoreError, suggest
 from audit.evidence.attacks._curves import Material, Run, stack
 from audit.evidence.attacks._finetune import BYTES_PER_WEIGHT, resolve, weights_of
 from audit.evidence.attacks.relearn import Relearn
@@ -26,6 +26,7 @@ from audit.evidence.behaviour.recall import score_all
 from audit.files import write_json, write_text
 from audit.progress import CANCEL, LOCK, Progress, Reporter
 from audit.stats import mean
+from audit.subjects.systems.sight import hidden_from
 from audit.types import Role, Split
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def run_attack(
 ) -> None:
     """Attack a candidate and its control, and write what each says along the way into a folder.
 
-    Raises CaseError for a candidate that is not there, NotApplicable when nothing can be trained on, NotIdentifiable
-    when the attack breaks or there is no control, Cancelled when the folder holds a request to stop, StoreError when
-    another process writes it. What was heard until then stays.
+    Raises CaseError for a candidate that is not there, NotApplicable for a system, whose weights are not its own, and
+    when nothing can be trained on, NotIdentifiable when the attack breaks or there is no control, Cancelled when the
+    folder holds a request to stop, StoreError when another process writes it. What was heard until then stays.
     """
     from audit.bench import Bench
     from audit.casefile import read_plan
@@ -102,7 +103,10 @@ def run_attack(
             reporter.begin("attacks.relearn", candidate, 1.0)
             cases = read_plan(case_file, root=root).cases()
             garage = Garage(device)
-            bench = Bench(_case(cases, candidate), garage, cache, reporter.step, cases)
+            case = _case(cases, candidate)
+            if reason := hidden_from(case.candidate, settings.needs, case.original):
+                raise NotApplicable(reason)
+            bench = Bench(case, garage, cache, reporter.step, cases)
             _attack(bench, settings, seed, out, garage.device)
             reporter.end()
             reporter.finish("done")

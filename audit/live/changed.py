@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from audit.cache import Cache
-from audit.errors import CaseError
+from audit.errors import CaseError, NotApplicable
 from audit.live.models import Models
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ class Live:
         found = self.models.item(item)
         rows = []
         for role in self.bench.roles:
-            name = self.bench.case.subject(role).name if role == "candidate" else role
+            spec = self.bench.case.subject(role)
+            name = spec.name if role == "candidate" else role
+            if reason := self.models.unseen(spec):
+                raise NotApplicable(reason)
             with self.models.lend(name) as subject, self.models.lock:
                 row = encode(subject.tokenizer, found.prompt, found.answer, self.bench.case.template)
                 for kind, logits in (("as it is", _logits(subject, row)), (change, asked(subject, row))):
@@ -118,8 +121,10 @@ def adding(models: Models, changes: Changes) -> Add:
 def changing(models: Models, subject: Subject, changes: Changes, begin: int) -> Iterator[None]:
     """While open, a model is changed: features from position `begin` of what is read on, value vectors everywhere.
 
-    Whoever opens it holds the lock of the models.
+    Whoever opens it holds the lock of the models. Raises NotApplicable for a system of which no inner state is seen.
     """
+    if changes and (reason := models.unseen(subject.spec)):
+        raise NotApplicable(reason)
     with ExitStack() as stack:
         if changes.features:
             stack.enter_context(_adding(subject, changes.layer, adding(models, changes), begin))
@@ -151,7 +156,10 @@ def without(subject: Subject, vectors: Sequence[tuple[int, int]]) -> Iterator[No
 
 @contextmanager
 def _adding(subject: Subject, layer: int, add: Add, begin: int) -> Iterator[None]:
-    """While open, `add` is added to the output of a block (from 1) at every position of the one row from `begin` on."""
+    """While open, `add` is added to the output of a block (from 1) at every position of the one row from `begin` on.
+
+    `begin` -1 is the last position of whatever is read: the prompt's, then each written token's.
+    """
     from audit.activations.layers import decoder_layers
 
     def hook(module: Any, args: Any, output: Any) -> Any:

@@ -21,6 +21,9 @@ def ask(
     temperature: Annotated[float, typer.Option(help="0 takes the most likely token every time.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Draw from the most likely tokens up to this share.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Another seed draws other samples.")] = 0,
+    guard_off: Annotated[
+        bool, typer.Option("--guard-off", help="Ask the model under each guard or filter too.")
+    ] = False,
     length: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 40,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
@@ -33,7 +36,7 @@ def ask(
 
     models = Models(case_file_of(open_run(run)), device=device)
     item = models.item(prompt) if ":" in prompt and prompt.split(":")[1].isdigit() else question(prompt, answer)
-    names = models.chosen(candidate)
+    names = models.chosen(candidate, guard_off)
     said = {piece.name: piece for piece in answers(models, names, item, Sampling(temperature, top_p, seed, length))}
     thoughts = [told(models, name, item) for name in names]
     models.close()

@@ -13,12 +13,16 @@ from audit.cache import Cache
 from audit.errors import CaseError, suggest
 from audit.progress import read_progress
 from audit.store import Run
-from audit.types import Case, Item, Role
+from audit.subjects.systems.kinds import system_of
+from audit.subjects.systems.sight import hidden_from
+from audit.types import Access, Case, Item, Role, SubjectSpec
 
 if TYPE_CHECKING:
     from audit.dictionaries.source import Dictionary
     from audit.subjects.load import Subject
 
+OFF = " (guard off)"
+"""What stands after a system's name for the plain model under it."""
 MOST = 8
 """Models that are kept loaded, if there is room; the one not used longest makes room first."""
 IDLE_S = 600.0
@@ -73,13 +77,26 @@ class Models:
         """Original, reference where there is one, then every candidate."""
         return [*(role for role in self.case.roles if role != "candidate"), *(c.candidate.name for c in self.cases)]
 
-    def chosen(self, candidates: Sequence[str] | None = None) -> list[str]:
-        """Original, reference, and the candidates named (all of them unless named); CaseError for an unknown one."""
+    @property
+    def guarded(self) -> list[str]:
+        """The candidates that are systems: a guard, a filter or an intervention can be taken away from them."""
+        return [c.candidate.name for c in self.cases if system_of(c.candidate) is not None]
+
+    def chosen(self, candidates: Sequence[str] | None = None, guard_off: bool = False) -> list[str]:
+        """Original, reference, and the candidates named (all of them unless named); CaseError for an unknown one.
+
+        With `guard_off` the plain model under each system follows it; CaseError when none of them is a system.
+        """
         names = self.names
         unknown = [name for name in candidates or () if name not in names]
         if unknown:
             raise CaseError(f'There is no candidate "{unknown[0]}".{suggest(unknown[0], names)}')
-        return [name for name in names if name in self.case.roles or not candidates or name in candidates]
+        found = [name for name in names if name in self.case.roles or not candidates or name in candidates]
+        if not guard_off:
+            return found
+        if not set(found) & set(self.guarded):
+            raise CaseError("None of these candidates is a system: there is no guard that could be turned off.")
+        return [one for name in found for one in ((name, name + OFF) if name in self.guarded else (name,))]
 
     def bench(self, candidate: str | None = None) -> Bench:
         """A bench of one candidate (the first unless named); CaseError for one that the case file has not."""
@@ -90,6 +107,15 @@ class Models:
         if case is None:
             raise CaseError(f'The case file {self.case_file} has no candidate "{candidate}".')
         return Bench(case, self.garage, self._cache, audit=self.cases)
+
+    def spec(self, name: str) -> SubjectSpec:
+        """The subject that a name stands for; CaseError for a name that is not there."""
+        bench, role = self._place(name)
+        return bench.case.subject(role)
+
+    def unseen(self, spec: SubjectSpec) -> str:
+        """Why no inner state of a subject can be shown or changed, in a sentence or two; empty where they can."""
+        return hidden_from(spec, {Access.HIDDEN}, self.case.original)
 
     def item(self, id: str) -> Item:
         """An item of the case by its id; CaseError when there is none."""
@@ -144,6 +170,8 @@ class Models:
             self.garage.clear()
 
     def _place(self, name: str) -> tuple[Bench, Role]:
+        if name not in self.names and (whole := name.removesuffix(OFF)) in self.guarded:
+            return self.bench(whole).beneath(), "candidate"
         if name not in self.names:
             raise CaseError(f'There is no model "{name}".{suggest(name, self.names)}')
         for role in self.case.roles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class Told:
     first: float | None = None
     """Probability of its first token."""
     problem: str = ""
+    unseen: str = ""
+    """Why there are no ranks by block, where the model is a system whose states are not seen."""
 
 
 def told(models: Models, name: str, item: Item, changes: Changes = AS_IT_IS) -> Told:
@@ -66,31 +68,39 @@ def told(models: Models, name: str, item: Item, changes: Changes = AS_IT_IS) -> 
 def _told(models: Models, name: str, subject: Subject, item: Item, changes: Changes) -> Told:
     import torch
 
-    from audit.activations.layers import decoder, head, unembed
+    from audit.activations.batch import Batch
+    from audit.activations.layers import decoder, unembed
 
     row = _encoded(subject, item, models.case.template)
     check_length(subject, len(row))
-    ids = torch.tensor([row.ids], device=subject.device)
+    # A batch says where the prompt ends: what stands around or inside a system looks at the prompt alone.
+    batch = Batch([row], "right", 0, subject.device)
     last = row.start - 1
+    unseen = models.unseen(models.spec(name))
     # The hooks that read are put on last: they see what the changes leave.
-    with torch.inference_mode(), changing(models, subject, changes, last), _reading(subject, last) as states:
-        hidden = decoder(subject.model)(input_ids=ids, use_cache=False).last_hidden_state
+    with torch.inference_mode(), changing(models, subject, changes, last), ExitStack() as stack:
+        states = [] if unseen else stack.enter_context(_reading(subject, last))
+        hidden = decoder(subject.model)(**batch.inputs, use_cache=False).last_hidden_state
         logprobs = unembed(subject.model)(hidden[0, last:]).float().log_softmax(-1)
         wanted = list(row.ids[row.start :])
-        project = head(subject.model)
-        blocks = tuple(
-            _block(subject, number, project(state), wanted[0] if wanted else None)
-            for number, state in enumerate(states, start=1)
-        )
+        blocks = tuple(_blocks(subject, states, wanted[0] if wanted else None))
     shares = logprobs[0].exp()
     top = shares.topk(min(TOP, len(shares)))
     alternatives = tuple(
         (_word(subject, token), share) for token, share in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     )
     if not wanted:
-        return Told(name, alternatives, blocks)
+        return Told(name, alternatives, blocks, unseen=unseen)
     found = logprobs[torch.arange(len(wanted)), torch.tensor(wanted, device=logprobs.device)]
-    return Told(name, alternatives, blocks, float(found.double().sum().exp()), float(shares[wanted[0]]))
+    return Told(name, alternatives, blocks, float(found.double().sum().exp()), float(shares[wanted[0]]), unseen=unseen)
+
+
+def _blocks(subject: Subject, states: list[Tensor], wanted: int | None) -> Iterator[Block]:
+    """What the unembedding reads out of the state of each block [width]."""
+    from audit.activations.layers import head
+
+    for number, state in enumerate(states, start=1):
+        yield _block(subject, number, head(subject.model)(state), wanted)
 
 
 def _block(subject: Subject, number: int, logits: Tensor, wanted: int | None) -> Block:

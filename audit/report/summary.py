@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from audit._findingjson import finding_json
 from audit.policy import Policy, judge
-from audit.store import Run, finding_json
+from audit.store import Run
 from audit.types import Finding
 from audit.views import reviews
 

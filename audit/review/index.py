@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audit._findingjson import outline
 from audit.errors import StoreError
 from audit.policy import Policy, judge, load_policy
 from audit.review import database
 from audit.review.chain import canonical, sha256
-from audit.store import Run, open_run, outline
+from audit.store import Run, open_run
 from audit.types import Finding
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from audit._findingjson import outline
 from audit.catalogue import CATALOGUE
 from audit.errors import StoreError
 from audit.files import storage_error
 from audit.policy import Policy, judge
 from audit.review.chain import sha256
-from audit.store import Run, outline
+from audit.store import Run
 from audit.types import Finding
 
 PART = re.compile(r"findings/([^/]+)/(.+?)(\.items\.parquet|\.parquet|\.json)?")

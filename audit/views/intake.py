@@ -11,6 +11,7 @@ from typing import Any
 
 from audit._caseevidence import placed
 from audit._casepaths import below, place
+from audit._caseseries import Checkpoint, check_series
 from audit.casefile import AuditPlan, check_name, read_plan, write_plan
 from audit.catalogue import CATALOGUE, by_default
 from audit.corpora.files import READERS
@@ -41,6 +42,8 @@ class Draft:
     second_reference: str = ""
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The entry of each candidate, by its name, that is no plain model: its kind and settings."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """The candidates that are checkpoints of a series, with their steps."""
 
     @property
     def empty(self) -> bool:
@@ -97,6 +100,10 @@ def problems(draft: Draft, root: Path) -> list[str]:
         seen[name.casefold()] = name
         attempt(_model, path, f"Candidate {name or number}", root)
         attempt(systems.placed, name, draft.systems.get(name, {}), root)
+    attempt(check_series, draft.checkpoints)
+    for checkpoint in draft.checkpoints:
+        if (checkpoint.step or 0) < 0:
+            found.append(f"The step of {checkpoint.name} is {checkpoint.step}; a series begins at step 0.")
     for split in CORPORA:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
@@ -138,7 +145,17 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
     if draft.second_reference:
         subjects["second_reference"] = model(draft.second_reference, "The second reference")
     subjects["candidates"] = [
-        {"name": name, **model(path, name), **systems.placed(name, draft.systems.get(name, {}), root)}
+        {
+            "name": name,
+            **model(path, name),
+            **systems.placed(name, draft.systems.get(name, {}), root),
+            **{
+                key: value
+                for c in draft.checkpoints
+                if c.name == name
+                for key, value in (("series", c.series), ("step", c.step))
+            },
+        }
         for name, path in draft.candidates
     ]
     corpora = {split: _file(path.strip(), split, root) for split, path in draft.corpora.items() if path.strip()}
@@ -160,14 +177,22 @@ def _file(path: str, split: str, root: Path) -> str:
 
 
 def plan_of(draft: Draft, root: Path) -> AuditPlan:
-    """The draft read as a case file would be; raises CaseError and CorpusError with a sentence.
+    """The draft read as a case file would be; raises CaseError and CorpusError with a sentence."""
+    return plan_from(case_data(draft, root), root)
+
+
+def plan_from(data: Mapping[str, Any], root: Path) -> AuditPlan:
+    """The data of a case file with absolute paths, read as that file would be; CaseError and CorpusError as there.
 
     The file itself lies outside of `root`, so what it names is checked here, the bases of adapters too.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.toml"
-        write_plan(path, case_data(draft, root))
-        plan = read_plan(path)
+        write_plan(path, data)
+        try:
+            plan = read_plan(path)
+        except CaseError as error:  # where the file lies for a moment tells nobody anything
+            raise CaseError(str(error).removeprefix(f"{path}: ")) from error.__cause__
     for corpus in plan.corpora.values():
         for item in corpus.items:
             if item.image and item.image.path:

@@ -16,11 +16,12 @@ from audit.types import Item
 from audit.views.differences import parts
 
 LENS_COLUMNS = ["subject", "block", "rank", "token", "share"]
+RANK = "rank in the last block"
 MEANING = {
     "says": "the answer, cut at the first line break",
     "true answer": "probability of the whole true answer, right after the question",
     "its first token": "probability of its first token",
-    "rank in the last block": "rank of that token among all tokens; 1 is said",
+    RANK: "rank of that token among all tokens; 1 is said",
     "most likely first tokens": "with their probabilities",
 }
 
@@ -34,10 +35,13 @@ def table(said: Mapping[str, Piece], thoughts: Sequence[Told]) -> pd.DataFrame:
         row: dict[str, Any] = {"subject": thought.name, "says": problem or (piece.text if piece else "")}
         if thought.first is not None:
             row["true answer"], row["its first token"] = thought.whole, thought.first
-            row["rank in the last block"] = thought.blocks[-1].rank if thought.blocks else None
+            row[RANK] = thought.blocks[-1].rank if thought.blocks else None
         row["most likely first tokens"] = alternatives(thought)
         rows.append(row)
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    if RANK in found:  # whole numbers, also where a model has none
+        found[RANK] = found[RANK].astype("Int64")
+    return found
 
 
 def alternatives(thought: Told) -> str:
@@ -54,6 +58,11 @@ def lens(thoughts: Iterable[Told]) -> pd.DataFrame:
         if block.rank is not None
     ]
     return pd.DataFrame(rows, columns=LENS_COLUMNS)
+
+
+def unseen(thoughts: Iterable[Told]) -> list[str]:
+    """Why some models have no row in the heat map, a sentence or two each."""
+    return list(dict.fromkeys(thought.unseen for thought in thoughts if thought.unseen))
 
 
 def in_words(thoughts: Sequence[Told]) -> str:

@@ -75,7 +75,7 @@ def test_the_plan_and_the_case_file_name_the_same_candidates(name: str) -> None:
     todo = plans(scale, 0, people(scale, 0))
     assert [plan.name for plan in todo] == ["original", "reference", *RECIPES]
     assert len({plan.digest for plan in todo}) == len({plan.seed for plan in todo}) == len(todo)
-    case = tomllib.loads(case_toml(7, scale))
+    case = tomllib.loads(case_toml("A title", 7))
     assert [candidate["name"] for candidate in case["subjects"]["candidates"]] == CANDIDATES
     assert case["seed"] == 7
 
@@ -90,7 +90,7 @@ def test_a_wrong_request_is_answered_with_a_suggestion(
     with pytest.raises(CaseError, match=message):
         build(scenario, tmp_path / "out", seed=seed, scale=scale)
     assert not (tmp_path / "out").exists()
-    assert set(SCENARIOS) == {"people", "digits"}
+    assert set(SCENARIOS) == {"people", "digits", "topic"}
 
 
 class TestTiny:

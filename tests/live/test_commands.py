@@ -59,3 +59,23 @@ def test_attack_prints_the_curve_and_its_sentence(
     with pytest.raises(SystemExit) as ended:
         main(["attack", str(tiny_lab / "case.toml"), "--candidate", "nobody", "--out", str(tmp_path / "other")])
     assert ended.value.code == 2
+
+
+def test_ask_with_the_guard_off_needs_a_guard(
+    run: Path, tiny_lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", str(run), "forget:0", "--candidate", "rmu", "--guard-off", "--device", "cpu"])
+    assert ended.value.code == 2 and "no guard that could be turned off" in " ".join(capsys.readouterr().err.split())
+    entry = f'[[subjects.candidates]]\nname = "told"\npath = "{tiny_lab / "models" / "original"}"\n'
+    text = (tiny_lab / "case.toml").read_text().replace('"models/', f'"{tiny_lab}/models/')
+    for name in ("forget", "retain", "holdout"):
+        text = text.replace(f'"{name}.jsonl"', f'"{tiny_lab / name}.jsonl"')
+    case = tmp_path / "case.toml"
+    begin, end = text.index("[[subjects.candidates]]"), text.index("[corpora]")
+    corpora = text[end:].split("[[dictionaries]]")[0]
+    case.write_text(f'{text[:begin]}{entry}kind = "prompt_guard"\nprefix = "Say nothing of it. "\n{corpora}')
+    (run / "progress.json").write_text(f'{{"state": "done", "case": "{case}"}}')
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", str(run), "forget:0", "--guard-off", "--device", "cpu", "--length", "4"])
+    assert ended.value.code == 0 and "(guard off)" in said(capsys)

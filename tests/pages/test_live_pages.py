@@ -114,3 +114,32 @@ def test_the_tour_goes_through_the_pages(open_page: Open) -> None:
         app = open_page("overview", run="people", tour=wrong)
         assert not app.exception and "Tour, step" not in texts(app)
     assert "Tour, step" not in texts(open_page("overview", run="people"))
+
+
+def test_a_guard_is_turned_off_beside_itself(open_page: Open, runs: Path, tiny_lab: Path, tmp_path: Path) -> None:
+    text = (tiny_lab / "case.toml").read_text().replace('"models/', f'"{tiny_lab}/models/')
+    for name in ("forget", "retain", "holdout"):
+        text = text.replace(f'"{name}.jsonl"', f'"{tiny_lab / name}.jsonl"')
+    begin, end = text.index("[[subjects.candidates]]"), text.index("[corpora]")
+    folder = f'path = "{tiny_lab / "models" / "original"}"'
+    entries = (
+        f'[[subjects.candidates]]\nname = "told"\n{folder}\nkind = "prompt_guard"\nprefix = "Say nothing. "\n'
+        f'[[subjects.candidates]]\nname = "uld"\n{folder}\nkind = "logit_combination"\n'
+        f'assistant = "{tiny_lab / "models" / "reference"}"\n'
+    )
+    case = tmp_path / "case.toml"
+    case.write_text(text[:begin] + entries + text[end:].split("[[dictionaries]]")[0])
+    run = Run(runs / "guarded")
+    run.write_plan(synthetic.plan(["told", "uld"]))
+    (runs / "guarded" / "progress.json").write_text(f'{{"state": "done", "case": "{case}"}}')
+    app = open_page("playground", runs=runs, run="guarded", item="forget:0")
+    assert not app.exception
+    app.toggle(key="guard-off").set_value(True).run()
+    app.button(key="go").click().run()
+    assert not app.exception
+    named = [str(element.value) for element in app.html if 'class="subject"' in str(element.value)]
+    shown = ["told", "told (guard off)", "uld", "uld (guard off)"]
+    assert len(named) == 6 and all(name in html for name, html in zip(shown, named[2:], strict=True))
+    assert any("uld is a combination of logits" in caption.value for caption in app.caption)
+    plain = open_page("playground", runs=runs, run="lab", item="forget:0")
+    assert not [toggle for toggle in plain.toggle if toggle.key == "guard-off"]

@@ -196,3 +196,66 @@ def test_settings_are_drawn_from_the_dataclass_fields(open_page: Open) -> None:
     assert app.toggle(key="set-drift.map-umap").value is True
     app.number_input(key="set-attacks.relearn-seeds").set_value(1).run()
     assert not app.exception
+
+
+def test_checkpoints_of_a_series_reach_the_case_file(
+    open_page: Open, tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[Any, ...]]
+) -> None:
+    monkeypatch.setenv("PALIMPSEST_ROOT", str(tiny_lab))
+    app = fill(open_page("new_audit", runs=tmp_path / "runs"))
+    rows: list[dict[str, Any]] = [
+        {"name": "early", "path": "models/npo", "series": "npo", "step": 20},
+        {"name": "late", "path": "models/rmu", "series": "npo"},
+        {"name": "other", "path": "models/refusal"},
+    ]
+
+    def typed() -> None:
+        app.session_state["new-candidates-table"] = {"edited_rows": {}, "added_rows": rows, "deleted_rows": []}
+        app.run()
+        assert not app.exception
+
+    typed()
+    assert len(app.error) == 1 and "has only one of series and step" in app.error[0].value
+    rows[1]["step"] = 20
+    typed()
+    assert any("are both step 20" in error.value for error in app.error)
+    rows[1]["step"] = 0
+    typed()
+    assert not app.error
+    app.button(key="new-run-audit").click().run()
+    found = {one.name: (one.series, one.step) for one in read_plan(started[0][0]).candidates}
+    assert found == {"early": ("npo", 20), "late": ("npo", 0), "other": ("", 0)}
+
+
+def test_a_case_file_is_uploaded_or_pasted(
+    open_page: Open, tiny_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[Any, ...]]
+) -> None:
+    monkeypatch.setenv("PALIMPSEST_ROOT", str(tiny_lab))
+    app = open_page("new_audit", runs=tmp_path / "runs", **{"new-how": "From a case file"})
+    assert not app.error and any("A candidate with a kind is a system" in caption.value for caption in app.caption)
+    text = (
+        '[subjects.original]\npath = "models/original"\n[subjects.reference]\npath = "models/reference"\n'
+        '[[subjects.candidates]]\nname = "uld"\npath = "models/original"\nkind = "logit_combination"\n'
+        'assistant = "models/npo"\nweight = -0.8\n[corpora]\nforget = "forget.jsonl"\nretain = "retain.jsonl"\n'
+        '[[dictionaries]]\npath = "saes/block-2"\n[evidence]\nonly = ["behaviour.recall"]\n'
+    )
+    for wrong, words in (
+        ("name = ", "This is not valid TOML"),
+        (text, "name"),
+        (f'name = "Sent"\n{text}'.replace("models/npo", "models/nowhere"), "The assistant of uld is not there"),
+        (f'name = "Sent"\n{text}'.replace("forget.jsonl", "../../etc/passwd"), "outside of"),
+    ):
+        app.text_area(key="new-case-text").set_value(wrong).run()
+        assert not app.exception
+        assert words in app.error[0].value and str(tmp_path) not in app.error[0].value
+    app.text_area(key="new-case-text").set_value(f'name = "Sent"\n{text}').run()
+    assert not app.exception and not app.error
+    assert "uld (a combination of logits on original)" in texts(app)
+    sent = f'name = "Sent by file"\n{text}'.replace("\n", "\r\n")
+    app.file_uploader(key="new-case-upload").upload("case.toml", sent.encode(), "application/toml").run()
+    assert not app.exception and not app.error
+    app.button(key="new-run-audit").click().run()
+    plan = read_plan(started[0][0])
+    assert started[0][1] == tmp_path / "runs" / "sent-by-file" and plan.name == "Sent by file"
+    assert plan.candidates[0].settings["assistant"] == str((tiny_lab / "models/npo").resolve())
+    assert plan.dictionaries[0].path == str((tiny_lab / "saes/block-2").resolve()) and plan.only

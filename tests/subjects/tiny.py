@@ -87,4 +87,4 @@ def logits(model: Any) -> Any:
 
     ids = torch.tensor([[1, 3, 4, 5, 6]], device=model.device)
     with torch.no_grad():
-        return model(ids).logits[0].double().cpu().numpy()
+        return model(input_ids=ids).logits[0].double().cpu().numpy()

@@ -11,7 +11,7 @@ from audit.lab.digits.data import FORGOTTEN, SCALES, Data, Scale, grey, kinds
 from audit.lab.digits.label_agnostic import LabelAgnostic
 from audit.lab.digits.recipes import GradientAscent, HeadOnly, RandomLabels, Recipe, SaliencyMasking, Train
 from audit.lab.digits.truth import LIMITS, TRUTH
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 
 RECIPES: dict[str, type] = {
@@ -87,12 +87,7 @@ def _make(
         place, start, share = folder / plan.name, done / total, plan.cost / total
         known = finished(place, plan.digest)
         if known is None:
-
-            def listen(
-                fraction: float, message: str, name: str = plan.name, a: float = start, b: float = share
-            ) -> None:
-                progress(a + b * fraction, f"{name}: {message}")
-
+            listen = part(progress, start, share, plan.name)
             model = random_model(scale, plan.seed) if plan.start is None else load_model(folder / plan.start.name)
             recipe: Recipe = plan.recipe  # type: ignore[assignment]
             save_model(recipe.apply(model, data[kind], plan.seed, listen), processor(), place)

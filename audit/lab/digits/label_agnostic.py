@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from audit.lab.digits.data import Data
 from audit.lab.digits.recipes import batches, loss_on
-from audit.lab.train import Progress, train
+from audit.lab.train import Progress, part, train
 
 if TYPE_CHECKING:
     import torch
@@ -53,10 +53,11 @@ class LabelAgnostic:
 
         main = self.steps - self.repair
         body = model.vit.parameters()
-        train(model, loss_of, steps=main, lr=self.lr, progress=_part(progress, 0, main / self.steps), parameters=body)
+        train(model, loss_of, steps=main, lr=self.lr, progress=part(progress, 0, main / self.steps), parameters=body)
         train(
             model, lambda step: loss_on(model, next(retain)), steps=self.repair, lr=10 * self.lr,
-            progress=_part(progress, main / self.steps, 1), parameters=model.classifier.parameters(),
+            progress=part(progress, main / self.steps, self.repair / self.steps),
+            parameters=model.classifier.parameters(),
         )  # fmt: skip
         return model
 
@@ -112,7 +113,3 @@ def mean_of(down: nn.Module, latent: int) -> nn.Module:
             return found
 
     return First()
-
-
-def _part(progress: Progress, start: float, end: float) -> Progress:
-    return lambda fraction, message: progress(start + (end - start) * fraction, message)

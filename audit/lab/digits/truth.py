@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-_BY_CONSTRUCTION: dict[str, dict[str, str | list[str]]] = {
-    "untouched": {"verdict": ["present"], "why": "It is the original itself."},
-    "retrained": {
-        "verdict_not": ["present", "suppressed"],
-        "why": "It was trained from nothing without the forgotten images, so it never saw them.",
-    },
-    "gradient-ascent": {
-        "utility": ["damaged"],
-        "why": "Its ascent went on, with nothing to hold the rest, until the kept images were lost too.",
-    },
-}
-TRUTH: dict[str, dict[str, dict[str, str | list[str]]]] = {
+from audit.lab.truth import Truth, in_every_scenario
+
+_BY_CONSTRUCTION = in_every_scenario("forgotten images", "saw", "kept images")
+TRUTH: dict[str, Truth] = {
     "samples": {
         **_BY_CONSTRUCTION,
         "head-only": {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from audit.errors import suggest
 from audit.stats import seed_of
 from audit.subjects.systems.inside import Detector, Inside
-from audit.subjects.systems.system import SHOWN, System, refuse
+from audit.subjects.systems.system import SHOWN, System, nameless, refuse
 from audit.types import Access, SubjectSpec
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class EmbeddingGuard(System):
             return f'with the unknown method "{self.method}".{suggest(self.method, METHODS)}'
         if not 0 <= self.threshold <= 1 or self.dims < 1 or self.strength < 0 or self.seed < 0:
             return "whose threshold must be from 0 to 1, dims 1 or more, strength and seed 0 or more."
-        if any(not name.strip() for name in self.entities):
-            return "with an entity that has no name; an empty name would pick every prompt."
-        return ""
+        return nameless(self.entities)
 
     def identity(self, spec: SubjectSpec) -> dict[str, Any]:
         """As every system's, and when embeddings are corrupted."""
@@ -108,13 +106,6 @@ class EmbeddingGuard(System):
 
         base.model.get_input_embeddings().register_forward_hook(after)
         return dataclasses.replace(base, inside=inside)
-
-    def flags(self, subject: Subject, prompts: Sequence[str], template: str) -> list[bool]:
-        """Which prompts it corrupts."""
-        from audit.activations.encode import encode_prompt
-
-        assert subject.inside is not None
-        return subject.inside.detect([encode_prompt(subject.tokenizer, prompt, template) for prompt in prompts])
 
     def _detector(self, base: Subject, detectors: Any) -> Detector:
         if self.entities:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from audit.errors import AuditError
 from audit.subjects.systems.inside import Inside
-from audit.subjects.systems.system import SHOWN, System, refuse
+from audit.subjects.systems.system import SHOWN, System, nameless, refuse
 from audit.types import Access, DictionarySpec, SubjectSpec
 
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ class SaeIntervention(System):
             return "that names no feature; give the numbers of the features that are scaled."
         if min(self.features) < 0 or len(set(self.features)) < len(self.features) or self.layer < 0:
             return "whose features and layer must be 0 or more, each feature once."
-        if any(not name.strip() for name in self.entities):
-            return "with an entity that has no name; an empty name would mean every prompt."
-        return ""
+        return nameless(self.entities)
 
     def check(self, spec: SubjectSpec) -> None:
         """Raise SubjectError when the dictionary was made for another model, or has not these features."""
@@ -108,13 +105,6 @@ class SaeIntervention(System):
 
         decoder_layers(base.model)[self._block(base.spec) - 1].register_forward_hook(after)
         return dataclasses.replace(base, inside=inside)
-
-    def flags(self, subject: Subject, prompts: Sequence[str], template: str) -> list[bool]:
-        """Which prompts name what is meant."""
-        from audit.activations.encode import encode_prompt
-
-        assert subject.inside is not None
-        return subject.inside.detect([encode_prompt(subject.tokenizer, prompt, template) for prompt in prompts])
 
     def _config(self, spec: SubjectSpec) -> dict[str, Any]:
         path = Path(self.dictionary) / "cfg.json"

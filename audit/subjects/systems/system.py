@@ -85,8 +85,18 @@ class System:
         raise NotImplementedError
 
     def flags(self, subject: Subject, prompts: Sequence[str], template: str) -> list[bool]:
-        """Which prompts set its detector off; only for a system that `detects`."""
-        raise NotImplementedError
+        """Which prompts set off the detector of its hooks; only for a system that `detects`."""
+        from audit.activations.encode import encode_prompt
+
+        assert subject.inside is not None
+        return subject.inside.detect([encode_prompt(subject.tokenizer, prompt, template) for prompt in prompts])
+
+
+def nameless(entities: Sequence[str]) -> str:
+    """The fault of an entity without a name, in words that follow the subject's; else nothing."""
+    if any(not name.strip() for name in entities):
+        return "with an entity that has no name; an empty name would mean every prompt."
+    return ""
 
 
 def refuse(spec: SubjectSpec, sentence: str) -> SubjectError:

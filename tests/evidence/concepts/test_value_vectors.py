@@ -289,3 +289,17 @@ def noise(model: Any) -> None:
     for layer in model.model.layers:
         weight = layer.mlp.down_proj.weight
         weight += 0.3 * weight.std() * torch.randn(weight.shape, generator=generator)
+
+
+def test_another_unembedding_alone_moves_no_vector_but_the_words_it_is_read_by(bench_of: BenchOf) -> None:
+    """Under each model's own unembedding alone, an edit of the head would look like other value vectors."""
+
+    def other_head(model: Any) -> None:
+        weight = model.lm_head.weight
+        order = torch.randperm(len(weight), generator=torch.Generator().manual_seed(0))
+        model.lm_head.weight = torch.nn.Parameter(weight[order].clone())  # the tied embedding stays as it was
+
+    rows: Any = ValueVectors(count=10).measure(edited(bench_of("untouched"), candidate=other_head)).rows
+    mine = [row for row in rows if row.subject == "candidate"]
+    assert all(row.cosine == 1.0 and row.l2 == 0.0 and row.jaccard == 1.0 for row in mine)
+    assert np.mean([row.jaccard_own for row in mine]) < 0.3

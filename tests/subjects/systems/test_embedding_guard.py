@@ -210,7 +210,7 @@ def test_a_classifier_picks_by_its_own_probabilities(tmp_path: Path) -> None:
     [
         ({"entities": []}, "needs either a classifier .* or entities"),
         ({"classifier": "x"}, "needs either a classifier .* or entities"),
-        ({"entities": [" "]}, "would pick every prompt"),
+        ({"entities": [" "]}, "would mean every prompt"),
         ({"entities": "Rome"}, "expected a list"),
         ({"entities": [1]}, "expected a list of texts"),
         ({"method": "rand_noise_first"}, 'Did you mean "rand_noise_first_n"'),
