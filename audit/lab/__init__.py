@@ -8,9 +8,14 @@ from pathlib import Path
 
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
+    "towers": "Emblems of made-up people and two-tower models of images and captions; some pairs are forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
 }
-BUILDERS: dict[str, str] = {"people": "audit.lab.builder", "digits": "audit.lab.digits.builder"}
+BUILDERS: dict[str, str] = {
+    "people": "audit.lab.builder",
+    "digits": "audit.lab.digits.builder",
+    "towers": "audit.lab.towers.builder",
+}
 """Module with `build_<scenario>`."""
 
 
