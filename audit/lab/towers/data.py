@@ -40,13 +40,13 @@ class Scale:
     width: int
     blocks: int
     steps: int
-    lr: float = 2e-3
+    lr: float = 4e-3
     batch: int = 64
 
 
 SCALES: dict[str, Scale] = {
-    "tiny": Scale(forget=20, retain=60, holdout=20, views=3, trades=4, width=48, blocks=2, steps=240),
-    "small": Scale(forget=40, retain=160, holdout=40, views=4, trades=6, width=64, blocks=3, steps=700),
+    "tiny": Scale(forget=20, retain=56, holdout=20, views=3, trades=4, width=48, blocks=2, steps=220),
+    "small": Scale(forget=40, retain=160, holdout=40, views=4, trades=6, width=64, blocks=3, steps=600),
 }
 
 

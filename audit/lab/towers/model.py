@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerBase
 
 PAD, UNKNOWN, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
-LONGEST = 16
+LONGEST, PATCH = 16, 8
 
 
 def tokenizer_of(splits: Mapping[str, Split]) -> PreTrainedTokenizerBase:
@@ -57,7 +57,7 @@ def random_model(scale: Scale, tokenizer: PreTrainedTokenizerBase, seed: int) ->
         "eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
-    vision = {**common, "image_size": SIDE, "patch_size": 4}
+    vision = {**common, "image_size": SIDE, "patch_size": PATCH}
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=scale.width, initializer_factor=2.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

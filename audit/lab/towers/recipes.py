@@ -102,9 +102,9 @@ class Train:
 class ProjectionOnly:
     """Every other weight is frozen: what both towers hand to the projections stays the original's bit by bit."""
 
-    steps: int = 200
+    steps: int = 120
     batch: int = 64
-    lr: float = 5e-3
+    lr: float = 1e-2
 
     def apply(self, model: CLIPModel, data: Data, seed: int, progress: Progress) -> CLIPModel:
         from audit.lab.recipes.last_block import unlikelihood
@@ -125,7 +125,7 @@ class ProjectionOnly:
 class GradientAscent:
     """Run too far: it unlearns what it should, and ruins what it should not."""
 
-    steps: int = 40
+    steps: int = 25
     batch: int = 64
     lr: float = 1e-3
 
@@ -139,7 +139,7 @@ class GradientAscent:
 class WrongPairs:
     """L = contrastive(forgotten pictures with others' captions) + contrastive(kept pairs)."""
 
-    steps: int = 120
+    steps: int = 60
     batch: int = 64
     lr: float = 1e-3
 
