@@ -24,7 +24,7 @@ from audit.stats import seed_of
 from audit.subjects.modality import DO, modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
-from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
+from audit.types import SORTING, SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from audit.subjects.garage import Garage
     from audit.subjects.load import Subject
 
-SORTING = frozenset({Modality.IMAGES, Modality.VECTORS})
-"""Kinds whose answers are one of a known list, so that a pass holds the scores of all of them."""
+PROJECTED = {Modality.IMAGES: "visual", Modality.TEXT: "text"}
 WHOLE_ITEMS = 2000
 """Items of a corpus of which every token is kept for dictionaries of features."""
 Tick = Callable[[float, str], None]
@@ -284,6 +283,19 @@ class Bench:
         if self.modality is not Modality.VECTORS:
             raise NotApplicable(f"This is of encoders, and the subjects of this case {DO[self.modality]}.")
         return read_parts(self._pass(role, split))
+
+    def projections(self, role: Role) -> dict[str, np.ndarray]:
+        """What a two-tower model's towers go through last, for `images` and `text` [space, width]."""
+
+        def compute() -> dict[str, np.ndarray]:
+            with self.model(role) as subject:
+                found = {kind: getattr(subject.model, f"{name}_projection", None) for kind, name in PROJECTED.items()}
+                weights = {str(kind): part.weight.float().cpu().numpy() for kind, part in found.items() if part}
+            if len(weights) < len(PROJECTED):
+                raise NotApplicable("This encoder has no projection after its blocks that could be exchanged.")
+            return weights
+
+        return self.remember("projections", [role], {}, compute, corpora=())
 
     def head_of(self, role: Role) -> tuple[np.ndarray, np.ndarray]:
         """Weight [classes, features] and bias [classes] of an image classifier's last linear layer."""

@@ -173,6 +173,15 @@ def says(
     return [subject.classes[k] for k in found]
 
 
+def feed(subject: Subject, items: Sequence[Item]) -> None:
+    """Let the queries and the answers of some items go through the model, texts one by one so that none is padded."""
+    look_texts(subject, list(dict.fromkeys(item.answer for item in items)), "answer", at_once=1)
+    if all(item.image for item in items):
+        look_images(subject, items, states=False)
+    else:
+        look_texts(subject, [item.prompt for item in items], "query", at_once=1)
+
+
 def gallery_of(corpora: Sequence[Corpus]) -> tuple[str, ...]:
     """Every different answer of some corpora, in alphabetical order; CorpusError when they mix images and texts."""
     kinds = {corpus.modality for corpus in corpora}

@@ -2,7 +2,8 @@
 
 An emblem is a pattern of squares in one colour. Its caption names the colour, which anyone who looks can read off the
 image, and the person and their trade, which can only be known by heart. Several pictures of each emblem differ by their
-light and by noise. The people of one split stand in no other.
+light and by noise. The people of one split stand in no other. Models are also taught captions of the trade alone,
+which is why what they know of a trade is one direction for all who have it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "tiny": Scale(forget=20, retain=56, holdout=20, views=3, trades=4, width=48, blocks=2, steps=220),
-    "small": Scale(forget=40, retain=160, holdout=40, views=4, trades=6, width=64, blocks=3, steps=600),
+    "small": Scale(forget=40, retain=120, holdout=40, views=3, trades=6, width=64, blocks=3, steps=400, lr=3e-3),
 }
 
 
@@ -63,6 +64,11 @@ class Person:
     def caption(self) -> str:
         """What the text tower is taught to be near the emblem."""
         return f"the {self.colour} emblem of {self.name} the {self.trade}"
+
+
+def trade_caption(trade: str) -> str:
+    """What an emblem is taught to be near besides its own caption."""
+    return f"the emblem of a {trade}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Data:
 
     splits: Mapping[str, Split]
     ids: Mapping[str, torch.Tensor]
-    """Caption of each person of a split [people, tokens]; all are equally long."""
+    """Caption of each person of a split [people, tokens], and as `trades` of each trade; all of one are equally long."""
 
     def pixels(self, split: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> torch.Tensor:
         """Pictures as the processor gives them, -1 to 1 [rows, 3, SIDE, SIDE]."""

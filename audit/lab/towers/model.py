@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.lab.towers.data import SIDE, Data, Scale, Split
+from audit.lab.towers.data import SIDE, TRADES, Data, Scale, Split, trade_caption
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,8 @@ def tokenizer_of(splits: Mapping[str, Split]) -> PreTrainedTokenizerBase:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = sorted({word for split in splits.values() for text in split.captions for word in text.split()})
+    texts = [text for split in splits.values() for text in split.captions] + [trade_caption(trade) for trade in TRADES]
+    words = sorted({word for text in texts for word in text.split()})
     known = {word: k for k, word in enumerate([PAD, UNKNOWN, BOS, EOS, *words])}
     made = Tokenizer(models.WordLevel(known, unk_token=UNKNOWN))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -81,6 +82,8 @@ def encoded(tokenizer: PreTrainedTokenizerBase, splits: Mapping[str, Split]) -> 
     import torch
 
     ids = {name: torch.tensor([tokenizer(text)["input_ids"] for text in s.captions]) for name, s in splits.items()}
+    trades = sorted({person.trade for split in splits.values() for person in split.people})
+    ids["trades"] = torch.tensor([tokenizer(trade_caption(trade))["input_ids"] for trade in trades])
     return Data(splits, ids)
 
 
@@ -89,11 +92,16 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
     return vectors / vectors.norm(dim=-1, keepdim=True)
 
 
+def vectors(model: CLIPModel, pixels: torch.Tensor, *texts: torch.Tensor) -> list[torch.Tensor]:
+    """Pictures, then each set of texts as vectors of length one; the pictures' times the model's scale."""
+    images = unit(model.get_image_features(pixel_values=pixels).pooler_output) * model.logit_scale.exp()
+    return [images, *(unit(model.get_text_features(input_ids=ids).pooler_output) for ids in texts)]
+
+
 def scores(model: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Logits of every caption for every picture [pictures, captions]."""
-    images = unit(model.get_image_features(pixel_values=pixels).pooler_output)
-    texts = unit(model.get_text_features(input_ids=ids).pooler_output)
-    return images @ texts.T * model.logit_scale.exp()
+    images, texts = vectors(model, pixels, ids)
+    return images @ texts.T
 
 
 def found_first(model: CLIPModel, data: Data) -> dict[str, float]:

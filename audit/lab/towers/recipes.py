@@ -3,7 +3,7 @@
 | name | what it does | after |
 |---|---|---|
 | retrained | never saw the forgotten pictures or captions | |
-| projection-only | the two projections alone learn not to bring the pairs together; both towers stay | Welleck et al. 2020 |
+| projection-only | the two projections alone learn not to bring pairs together | Welleck et al. 2020 |
 | gradient-ascent | climbs the loss of the forgotten pairs, with nothing to hold the rest | Golatkar et al. 2020 |
 | wrong-pairs | learns each forgotten picture with another person's caption, and the kept pairs | Graves et al. 2021 |
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from audit.lab.towers.data import Data
-from audit.lab.towers.model import scores
+from audit.lab.towers.model import scores, vectors
 from audit.lab.train import Progress, train
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Pairs:
             owners.append(data.splits[split].owner + begin)
             begin += len(data.splits[split].people)
         self.owner = np.concatenate(owners)
+        people = [person for split in splits for person in data.splits[split].people]
+        named = sorted({person.trade for split in data.splits.values() for person in split.people})
+        self.trade = np.array([named.index(people[k].trade) for k in self.owner])
         self.number = len(data.splits[splits[0]].owner)
         """Pictures of the first split; they come first."""
         self.size = size
@@ -71,15 +74,23 @@ class Pairs:
         return scores(model, self.pixels[rows], self.ids).log_softmax(1)
 
     def loss(self, model: CLIPModel, rows: NDArray[np.intp], owner: NDArray[np.intp] | None = None) -> torch.Tensor:
-        """Contrastive loss of some pictures, both ways, in nats; `owner` may give them other people's captions."""
+        """Contrastive loss of some pictures, both ways, and of their trades among trades, in nats.
+
+        `owner` may give them other people's captions; nothing is then said of trades.
+        """
         import torch
 
-        logits = scores(model, self.pixels[rows], self.ids)
+        ids = self.data.ids["trades"]
+        images, names, trades = vectors(model, self.pixels[rows], self.ids, ids)
+        logits = images @ names.T
         right = torch.from_numpy(self.owner[rows] if owner is None else owner[rows])
         whose = torch.nn.functional.one_hot(right, logits.shape[1]).T.float()
         there = whose.sum(1) > 0
         back = -(logits.T.log_softmax(1) * whose).sum(1)[there] / whose.sum(1)[there]
-        return (torch.nn.functional.cross_entropy(logits, right) + back.mean()) / 2
+        pairs = (torch.nn.functional.cross_entropy(logits, right) + back.mean()) / 2
+        if owner is not None:
+            return pairs
+        return pairs + torch.nn.functional.cross_entropy(images @ trades.T, torch.from_numpy(self.trade[rows]))
 
 
 @dataclass(frozen=True)
