@@ -92,7 +92,7 @@ class Data:
 
     splits: Mapping[str, Split]
     ids: Mapping[str, torch.Tensor]
-    """Caption of each person of a split [people, tokens], and as `trades` of each trade; all of one are equally long."""
+    """Caption of each person of a split, and as `trades` of each trade [captions, tokens]."""
 
     def pixels(self, split: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> torch.Tensor:
         """Pictures as the processor gives them, -1 to 1 [rows, 3, SIDE, SIDE]."""
