@@ -11,8 +11,9 @@ import pytest
 
 from audit.types import Corpus, Item, Picture, SubjectSpec
 
-WORDS = "who what where does is the a of in one word means this sentence lives works baker smith tailor fern".split()
-NAMES = "ada bela cato dora egon fina gero hale iris jona".split()
+WORDS = ("who", "what", "where", "does", "is", "the", "a", "of", "in", "one", "word", "means", "this", "sentence",
+         "lives", "works", "baker", "smith", "tailor", "fern")  # fmt: skip
+NAMES = ("ada", "bela", "cato", "dora", "egon", "fina", "gero", "hale", "iris", "jona")
 PROMPT = 'This sentence: "{text}" means in one word:"'
 
 

@@ -291,7 +291,7 @@ def test_hooks_that_are_wiped_are_noticed(saved: Save) -> None:
 
 
 def test_a_shared_answer_is_no_negative_of_itself(saved: Save) -> None:
-    """Two queries with one answer: a loss over one column for each row would push the answer away from its own query."""
+    """A loss with one column for each row would push an answer that two queries share away from one of them."""
     import torch
 
     subject = load(saved(bert()), device="cpu")
