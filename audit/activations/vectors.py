@@ -197,15 +197,18 @@ def gallery_of(corpora: Sequence[Corpus]) -> tuple[str, ...]:
     return tuple(sorted({item.answer for corpus in corpora for item in corpus.items}))
 
 
-def loss(subject: Subject, items: Sequence[Item]) -> Tensor:
-    """Contrastive loss of a batch of pairs, both directions: each query among the batch's answers, and the reverse.
+def loss(subject: Subject, items: Sequence[Item], others: Sequence[str] = ()) -> Tensor:
+    """Contrastive loss of a batch of pairs, both ways: each query among the answers, each answer among the queries.
 
+    `others` are answers of which no query is in the batch: with a few negatives alone, training forgets the rest.
     Answers that several queries share are one entry, and all of its queries are right (InfoNCE, as CLIP and SimCSE are
     trained; a batch that took a shared answer for a negative of itself would push it away).
     """
     import torch
 
     texts = list(dict.fromkeys(item.answer for item in items))
+    number = len(texts)
+    texts += [text for text in dict.fromkeys(others) if text not in texts]
     answers = look_texts(subject, texts, "answer", at_once=len(texts)).vectors
     if all(item.image for item in items):
         queries = look_images(subject, items, at_once=len(items), states=False).vectors
@@ -214,5 +217,6 @@ def loss(subject: Subject, items: Sequence[Item]) -> Tensor:
     logits = score(subject, queries, answers)
     targets = torch.tensor([texts.index(item.answer) for item in items], device=logits.device)
     right = torch.nn.functional.one_hot(targets, len(texts)).to(logits.dtype)
-    back = -(logits.T.log_softmax(1) * right.T / right.T.sum(1, keepdim=True)).sum(1).mean()
+    right, logs = right[:, :number].T, logits[:, :number].T.log_softmax(1)
+    back = -(logs * right / right.sum(1, keepdim=True)).sum(1).mean()
     return (torch.nn.functional.cross_entropy(logits, targets) + back) / 2

@@ -29,6 +29,8 @@ LORA_LR, LORA_MOST = 10.0, 3e-3
 """An adapter learns at ten times the rate of full training, but never faster than this: a small model would break."""
 BYTES_PER_WEIGHT = 16
 """Full training holds weight, gradient and AdamW's two moments in float32: steps this small vanish in bfloat16."""
+NEGATIVES = 128
+"""Most answers besides those of a batch that an encoder is trained to tell from the right ones."""
 WARMUP = 5
 CLIP = 1.0
 
@@ -174,11 +176,15 @@ def _batches(
     ]
     share = round(recipe.batch * recipe.retain_share) if kept else 0
     share = min(share, recipe.batch - 1)
+    items = [*taught, *kept]
     draws = [_shuffled(part, rng) for part in encoded if part]
     while True:
         rows = [next(draws[0]) for _ in range(recipe.batch - share)]
         rows += [next(draws[1]) for _ in range(share)]
-        yield _collate(subject, rows)
+        batch = _collate(subject, rows)
+        if subject.encoding:
+            batch["others"] = [items[int(i)].answer for i in rng.permutation(len(items))[:NEGATIVES]]
+        yield batch
 
 
 def _shuffled(sequences: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
@@ -205,7 +211,7 @@ def _loss(subject: Subject, batch: dict[str, Any]) -> Tensor:
     if subject.encoding:
         from audit.activations.vectors import loss
 
-        return loss(subject, batch["pairs"])
+        return loss(subject, batch["pairs"], batch["others"])
     return subject.model(**batch).loss  # type: ignore[no-any-return]
 
 
