@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +79,16 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             for split, label in (("real_authors", "Real authors"), ("world_facts", "World facts")):
                 corpora[split] = st.text_input(label, key=f"new-{split}")
         template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
+        with st.expander("Encoders: what is searched, and after which prompt"):
+            st.caption(
+                "Text encoders and two-tower models are told by their files. Their items are texts with the answers to "
+                "find, or images with captions as answers."
+            )
+            prompt = st.text_input(
+                "Embedding prompt (optional)", key="new-embedding-prompt",
+                placeholder='This sentence: "{text}" means in one word:"',
+                help="Uses language models as encoders: the state of the last token after it is the vector of a text.",
+            )  # fmt: skip
         seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
     table = [{key: str(value or "").strip() for key, value in row.items()} for row in rows.to_dict("records")]
     guards = {row["name"]: form.system_form(row["name"], row["kind"]) for row in table if row["kind"]}
@@ -86,7 +97,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     draft = intake.Draft(
         name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards
     )
-    return draft, wrong
+    return replace(draft, embedding_prompt=prompt.strip()), wrong
 
 
 def _choose() -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from audit.bench import Bench
 from audit.cache import Cache
-from audit.errors import CaseError, suggest
+from audit.errors import CaseError, NotApplicable, suggest
 from audit.progress import read_progress
 from audit.store import Run
-from audit.types import Case, Item, Role
+from audit.subjects.modality import DO
+from audit.types import SORTING, Case, Item, Role
 
 if TYPE_CHECKING:
     from audit.dictionaries.source import Dictionary
@@ -114,8 +115,16 @@ class Models:
 
     @contextmanager
     def lend(self, name: str) -> Iterator[Subject]:
-        """A loaded model that must not be changed; CaseError for a name that is not there."""
+        """A loaded model that must not be changed; CaseError for a name that is not there.
+
+        Raises NotApplicable for what answers in no words of its own.
+        """
         bench, role = self._place(name)
+        if bench.modality in SORTING:
+            raise NotApplicable(
+                f"The subjects of this case {DO[bench.modality]}. What each finds for an item stands under Behaviour "
+                "and Examples."
+            )
         with self.lock:
             lent = bench.model(role)
             subject = lent.__enter__()

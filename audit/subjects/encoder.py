@@ -99,11 +99,8 @@ def encoding_of(spec: SubjectSpec) -> Encoding:
     """How a subject encodes, from its folder and settings; raises SubjectError for what is unknown or contradicts."""
     kind, settings, folder = kind_of(spec), loader_settings(spec), folder_of(spec)
     prompt = settings.embedding_prompt
-    if prompt is not None and TEXT not in prompt:
-        raise SubjectError(
-            f"{spec.name}: the embedding_prompt {prompt!r:.80} has no {TEXT}; write where the text goes, for example "
-            '\'This sentence: "{text}" means in one word:"\'.'
-        )
+    if prompt is not None:
+        check_prompt(prompt, spec.name)
     if kind == "two towers":
         if prompt or settings.pooling:
             raise SubjectError(
@@ -120,6 +117,15 @@ def encoding_of(spec: SubjectSpec) -> Encoding:
     if settings.temperature is not None:
         found = dataclasses.replace(found, scale=1 / settings.temperature)
     return dataclasses.replace(found, query=prompt, answer=prompt) if prompt else found
+
+
+def check_prompt(prompt: str, name: str) -> None:
+    """Raise SubjectError for an embedding prompt that does not say where the text goes."""
+    if TEXT not in prompt:
+        raise SubjectError(
+            f"{name}: the embedding_prompt {prompt!r:.80} has no {TEXT}; write where the text goes, for example "
+            '\'This sentence: "{text}" means in one word:"\'.'
+        )
 
 
 def _sentence_folder(name: str, folder: Path) -> Encoding:

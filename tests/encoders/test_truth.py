@@ -213,3 +213,33 @@ def test_text_encoders_are_audited_from_a_case_file(kind: str, saved: Any, tmp_p
     assert same.candidate == same.original
     assert len(same.table) == 3 * 2 * 3
     assert np.isfinite(same.table["recall"]).all()
+
+
+def test_nothing_is_asked_in_words_of_a_model_that_has_none(towers_lab: Path) -> None:
+    from audit.live.ask import answers, question
+    from audit.live.models import Models
+
+    models = Models(towers_lab / "case.toml", device="cpu")
+    pieces = list(answers(models, ["original"], question("whose emblem is this")))
+    models.close()
+    assert [piece.text for piece in pieces] == [""]
+    assert "turn texts or images into vectors: they write no text" in pieces[0].problem
+
+
+def test_a_form_gives_every_model_the_same_prompt(tmp_path: Path, saved: Any) -> None:
+    import tomllib
+
+    from audit.casefile import write_plan
+    from audit.views.intake import Draft, case_data, problems
+
+    saved(llama(), end=False)
+    (tmp_path / "forget.jsonl").write_text('{"prompt": "who is ada", "answer": "baker"}\n')
+    corpora = dict.fromkeys(("forget", "retain"), "forget.jsonl")
+    draft = Draft("x", "original", "original", (("a", "original"),), corpora, embedding_prompt=PROMPT)
+    assert problems(draft, tmp_path) == []
+    write_plan(tmp_path / "case.toml", case_data(draft, tmp_path))
+    subjects = tomllib.loads((tmp_path / "case.toml").read_text())["subjects"]
+    entries = [subjects["original"], subjects["reference"], *subjects["candidates"]]
+    assert [entry["embedding_prompt"] for entry in entries] == [PROMPT] * 3
+    wrong = dataclasses.replace(draft, embedding_prompt="in one word")
+    assert "has no {text}" in problems(wrong, tmp_path)[0]
