@@ -58,7 +58,8 @@ def read_vectors(
         of = np.array(
             [place[item.id if corpus.modality is Modality.IMAGES else prompt] for item, _, _, prompt, _ in rows]
         )
-        at = np.array([texts.index(answer) for *_, answer in rows])
+        number = {text: k for k, text in enumerate(texts)}
+        at = np.array([number[answer] for *_, answer in rows])
         every = score(subject, queries.vectors, gallery.vectors)
         own = _own(subject, queries.vectors[of], answers.vectors[at])
     wide, targets = _widened(every.numpy()[of], own.numpy(), [answer for *_, answer in rows], subject.classes)

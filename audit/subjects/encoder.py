@@ -32,12 +32,13 @@ FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }  # fmt: skip
 """What 1_Pooling/config.json calls them; the mean over the root of the length is the mean once lengths are one."""
-SIMILARITIES = ("cosine", "dot")
 MODULES = "modules.json"
 SENTENCE = ("config_sentence_transformers.json", "sentence_bert_config.json")
 SCALE = 20.0
 """One over the temperature of text encoders, which keep none: 0.05 as in SimCSE (Gao et al. 2021), and the scale of
 sentence-transformers' losses."""
+SCALES = {"cosine": SCALE, "dot": 1.0}
+"""Similarities by their name in sentence-transformers, with that scale; what is trained on inner products has none."""
 TEXT = "{text}"
 
 
@@ -153,12 +154,12 @@ def _sentence_folder(name: str, folder: Path) -> Encoding:
         raise SubjectError(f"{name}: {folder / MODULES} names no Pooling, so its vectors are not known.")
     about, reading = (_json(folder / file) for file in SENTENCE)
     similarity = str(about.get("similarity_fn_name") or "cosine")
-    if similarity not in SIMILARITIES:
-        raise SubjectError(f'{name}: the similarity "{similarity}" is not known here; known are cosine and dot.')
+    if similarity not in SCALES:
+        raise SubjectError(f'{name}: the similarity "{similarity}" is not known here; known are {", ".join(SCALES)}.')
     prompts = {key: str(text) + TEXT for key, text in (about.get("prompts") or {}).items()}
     usual = prompts.get(str(about.get("default_prompt_name")), TEXT)
     return Encoding(
-        "text", _pooling(name, folder / place / "config.json"), similarity,
+        "text", _pooling(name, folder / place / "config.json"), similarity, SCALES[similarity],
         query=prompts.get("query", usual),
         answer=next((prompts[key] for key in ("document", "passage", "corpus") if key in prompts), usual),
         longest=reading.get("max_seq_length"), lower=bool(reading.get("do_lower_case")),

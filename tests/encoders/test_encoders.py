@@ -15,6 +15,7 @@ from audit.activations.images import read_outputs, read_said
 from audit.activations.states import States, read_scores
 from audit.activations.vectors import gallery_of, loss, read_parts, read_vectors, says
 from audit.corpora.images import open_image
+from audit.corpora.read import read_corpus
 from audit.errors import CaptureError, CorpusError, SubjectError
 from audit.subjects.checks import check_pair
 from audit.subjects.encoder import encoding_of
@@ -247,6 +248,45 @@ def test_a_sentence_transformers_folder_is_read_from_its_files(saved: Save, tmp_
     np.testing.assert_allclose(parts["answers"], bert_vectors(model, ["this is baker", "this is smith"]), atol=1e-5)
 
 
+def test_an_encoder_of_inner_products_is_not_brought_to_length_one(saved: Save, tmp_path: Path) -> None:
+    import json
+
+    import torch
+
+    model, corpus = bert(), texts()
+    spec = saved(model)
+    sentence_folder(Path(spec.path))
+    about = Path(spec.path) / "config_sentence_transformers.json"
+    about.write_text(json.dumps({"similarity_fn_name": "dot"}))
+    _, place = run_pass(spec, corpus, tmp_path / "pass")
+    ids, mask = padded([tokenizer()(item.prompt)["input_ids"] for item in corpus.items])
+    with torch.inference_mode():
+        last = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    own = (last * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    parts = read_parts(place)
+    np.testing.assert_allclose(parts["queries"], own, atol=1e-4)
+    np.testing.assert_allclose(read_outputs(place), parts["queries"] @ parts["gallery"].T, rtol=1e-3, atol=1e-3)
+    about.write_text(json.dumps({"similarity_fn_name": "manhattan"}))
+    with pytest.raises(SubjectError, match="known are cosine, dot"):
+        load(spec, device="cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["bert", "clip", "llama"])
+def test_a_gpu_finds_nearly_the_same(kind: str, saved: Save, tmp_path: Path) -> None:
+    make, corpus = {"bert": (bert, texts()), "clip": (clip, pictures()), "llama": (llama, texts())}[kind]
+    settings = {"embedding_prompt": PROMPT} if kind == "llama" else {}
+    spec = saved(make(), end=kind != "llama", **settings)
+    _, place = run_pass(spec, corpus, tmp_path / "pass")
+    subject = load(spec, device="cuda")
+    assert subject.dtype == "bfloat16"
+    subject.classes = gallery_of([corpus])
+    (tmp_path / "there").mkdir()
+    read_vectors(subject, corpus, tmp_path / "there")
+    mine, there = (read_parts(p)["queries"] for p in (place, tmp_path / "there"))
+    assert (mine * there).sum(1).min() > 0.98
+
+
 def test_every_pooling_is_what_its_name_says(saved: Save, tmp_path: Path) -> None:
     import torch
 
@@ -276,8 +316,10 @@ def test_another_prompt_is_another_subject_and_no_pair(saved: Save, tmp_path: Pa
         check_pair(second, first)
     with pytest.raises(SubjectError, match="Give both the same embedding_prompt, or neither"):
         check_pair(dataclasses.replace(second, settings={}), first)
-    states = [np.fromfile(run_pass(s, texts(), tmp_path / f"p-{s.name}")[1] / "states.bin") for s in (first, second)]
-    assert not np.allclose(*states), "the very same weights, and every state moved"
+    first_states, other_states = [
+        np.fromfile(run_pass(s, texts(), tmp_path / f"p-{s.name}")[1] / "states.bin") for s in (first, second)
+    ]
+    assert not np.allclose(first_states, other_states), "the very same weights, and every state moved"
 
 
 def test_hooks_that_are_wiped_are_noticed(saved: Save) -> None:
@@ -385,6 +427,11 @@ def test_texts_and_images_that_do_not_fit(saved: Save, tmp_path: Path) -> None:
     subject = load(saved(bert()), device="cpu")
     with pytest.raises(CorpusError, match="forget:0 has an image, and original reads texts alone"):
         says(dataclasses.replace(subject, classes=("x",)), pictures().items)
+    rows = ['{"image": "a.png", "answer": "ada is a baker"}', '{"prompt": "who", "answer": "bela is a smith"}'] * 2
+    (tmp_path / "half.jsonl").write_text("\n".join(rows))
+    open_image(pictures().items[0].image).save(tmp_path / "a.png")  # type: ignore[arg-type]
+    with pytest.raises(CorpusError, match="forget:1 of half.jsonl has no image and others have one"):
+        read_corpus("half.jsonl", "forget", base=tmp_path)
     long = Corpus("forget", (Item("forget:0", "who " * 40, "baker"),), "x")
     with pytest.raises(SubjectError, match="needs 42 tokens, but original reads at most 32: shorten that text"):
         run_pass(subject.spec, long, tmp_path / "pass")

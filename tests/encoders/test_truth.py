@@ -26,7 +26,7 @@ VERDICT = (
     "behaviour.recall", "behaviour.probability", "utility.retain", "probes.linear", "probes.transfer",
     "attacks.quantization",
 )  # fmt: skip
-QUICK = {
+QUICK: dict[str, dict[str, Any]] = {
     "attacks.quantization": {"formats": ("int8",)}, "probes.linear": {"nulls": 4}, "probes.transfer": {"nulls": 4},
     "attacks.relearn": {"steps": 12, "checkpoints": (0, 12), "items": 40, "retain_items": 10},
 }  # fmt: skip

@@ -171,7 +171,7 @@ def back(bench: Bench, role: Role, split: Split) -> Search:
         first.setdefault(item.answer, item)
     columns = [place[text] for text in first]
     scores = np.concatenate([bench.outputs(role, s)[:, columns] for s in parts]).T
-    right = np.array([[item.answer == text for item in every] for text in first])
+    right = np.array(columns)[:, None] == np.array([place[item.answer] for item in every])
     ids, entities = [i.id for i in first.values()], [i.entity or i.id for i in first.values()]
     return Search(scores, right, over_propensity(right.sum(0).clip(1)), ids, entities)
 
