@@ -99,6 +99,8 @@ class ModalityGap:
         weights = counts[:, index]
         draws = centroid_gap(x, y, weights / weights.sum(1, keepdims=True))
         value = float(centroid_gap(x, y, np.full((1, len(x)), 1 / len(x)))[0])
+        # The means of few entities scatter, and farther apart on average: the scatter counts, that shift does not.
+        draws = np.maximum(0.0, draws - draws.mean() + value)
         sample = Sample(value, draws, len(set(corpus.entities)))
         point = sample.estimate(value)
         own, other, spread = pair_distances(x, y, [item.answer for item in corpus.items])
