@@ -7,8 +7,9 @@ three candidates against one original capture the original once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +21,10 @@ from audit.activations.reading import Variant, sequences_of
 from audit.cache import Cache
 from audit.errors import Cancelled, NotApplicable, NotIdentifiable
 from audit.stats import seed_of
-from audit.subjects.modality import modality_of
+from audit.subjects.modality import DO, modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
-from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
+from audit.types import SORTING, SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from audit.subjects.garage import Garage
     from audit.subjects.load import Subject
 
+PROJECTED = {Modality.IMAGES: "visual", Modality.TEXT: "text"}
 WHOLE_ITEMS = 2000
 """Items of a corpus of which every token is kept for dictionaries of features."""
 Tick = Callable[[float, str], None]
@@ -227,7 +229,7 @@ class Bench:
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
         """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
         items, places = self.corpus(split).items, self.subset(split, limit)
-        if self.modality is Modality.IMAGES:  # the pass knows it already
+        if self.modality in SORTING:  # the pass knows it already
             from audit.activations.images import read_said
 
             said = read_said(self._pass(role, split), self.corpus(split))
@@ -246,23 +248,54 @@ class Bench:
         return [str(text) for text in stored["said"]]
 
     def outputs(self, role: Role, split: Split) -> np.ndarray:
-        """Logits of an image classifier's classes, in corpus order [items, classes]; NotApplicable for other kinds."""
+        """Logits of a classifier's classes, or of an encoder's gallery, in corpus order [items, classes].
+
+        NotApplicable for other kinds of subjects, as all views of this kind are.
+        """
         from audit.activations.images import read_outputs
 
         return read_outputs(self._images(role, split))
 
     def features(self, role: Role, split: Split) -> np.ndarray:
-        """What an image classifier's last linear layer reads [items, features]; NotApplicable for other kinds."""
+        """What a classifier's last layer or an encoder's projection reads of the items [items, features]."""
         from audit.activations.images import read_features
 
         return read_features(self._images(role, split))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of an image classifier's classes in the order of its logits; NotApplicable for other kinds."""
+        """The names of a classifier's classes, or the answers of an encoder's gallery, in the order of the logits."""
         from audit.activations.images import read_classes
 
         return read_classes(self._images("original", "forget"))
+
+    @cached_property
+    def gallery(self) -> tuple[str, ...]:
+        """Every different answer of the case's corpora: what an encoder's queries are searched in."""
+        from audit.activations.vectors import gallery_of
+
+        return gallery_of([self.corpus(split) for split in SPLITS if self.has(split)])
+
+    def vectors(self, role: Role, split: Split) -> dict[str, np.ndarray]:
+        """An encoder's vectors of a corpus and of the gallery: see `read_parts` of `audit.activations.vectors`."""
+        from audit.activations.vectors import read_parts
+
+        if self.modality is not Modality.VECTORS:
+            raise NotApplicable(f"This is of encoders, and the subjects of this case {DO[self.modality]}.")
+        return read_parts(self._pass(role, split))
+
+    def projections(self, role: Role) -> dict[str, np.ndarray]:
+        """What a two-tower model's towers go through last, for `images` and `text` [space, width]."""
+
+        def compute() -> dict[str, np.ndarray]:
+            with self.model(role) as subject:
+                found = {kind: getattr(subject.model, f"{name}_projection", None) for kind, name in PROJECTED.items()}
+                weights = {str(kind): part.weight.float().cpu().numpy() for kind, part in found.items() if part}
+            if len(weights) < len(PROJECTED):
+                raise NotApplicable("This encoder has no projection after its blocks that could be exchanged.")
+            return weights
+
+        return self.remember("projections", [role], {}, compute, corpora=())
 
     def head_of(self, role: Role) -> tuple[np.ndarray, np.ndarray]:
         """Weight [classes, features] and bias [classes] of an image classifier's last linear layer."""
@@ -279,8 +312,8 @@ class Bench:
         return found["weight"], found["bias"]
 
     def _images(self, role: Role, split: Split) -> Path:
-        if self.modality is not Modality.IMAGES:
-            raise NotApplicable("This is of image classifiers, and the subjects of this case are language models.")
+        if self.modality not in SORTING:
+            raise NotApplicable(f"This is of classifiers and encoders; the subjects of this case {DO[self.modality]}.")
         return self._pass(role, split)
 
     def _asking(self, role: Role, what: str) -> Callable[[float], None]:
@@ -325,6 +358,7 @@ class Bench:
                 corpus.digest,
                 self.case.template,
                 self._garage.number_format,
+                *([digest_of(self.gallery)] if self.modality is Modality.VECTORS else []),
             ]
         )
 
@@ -348,14 +382,18 @@ class Bench:
 
     # -- live models
 
-    def model(self, role: Role, *, quantize: Literal["int8", "nf4"] | None = None) -> AbstractContextManager[Subject]:
+    @contextmanager
+    def model(self, role: Role, *, quantize: Literal["int8", "nf4"] | None = None) -> Iterator[Subject]:
         """A loaded subject that must not be changed; it stays loaded as long as there is room."""
-        return self._garage.lend(self._named(role), quantize=quantize)
+        with self._garage.lend(self._named(role), quantize=quantize) as subject:
+            yield replace(subject, classes=self.gallery) if subject.encoding else subject
 
     @contextmanager
     def private_model(self, role: Role) -> Iterator[Subject]:
         """A fresh copy that may be trained or edited; its memory is given back on leaving."""
         with self._garage.private(self._named(role)) as subject:
+            if subject.encoding:
+                subject.classes = self.gallery
             yield subject
 
     def _named(self, role: Role) -> SubjectSpec:

@@ -121,6 +121,7 @@ def methods() -> None:
     """The catalogue as a table."""
     from rich.table import Table
 
+    from audit.views.systems import models as system_models
     from audit.views.systems import table as system_table
 
     table = Table(show_lines=True)
@@ -134,7 +135,7 @@ def methods() -> None:
     found = system_table()
     for column in found.columns:
         kinds.add_column(column, overflow="fold")
-    for row in found.itertuples(index=False):
+    for row in [*found.itertuples(index=False), *system_models().itertuples(index=False)]:
         kinds.add_row(*row)
     _console().print(kinds)
 

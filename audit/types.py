@@ -85,9 +85,12 @@ class Modality(StrEnum):
     """Vectors from which images are made."""
 
 
-BOTH = frozenset({Modality.TEXT, Modality.IMAGES})
+BOTH = frozenset({Modality.TEXT, Modality.IMAGES, Modality.VECTORS})
 """What an evidence reads that looks at a subject through the views of the bench alone."""
 IMAGES_ONLY = frozenset({Modality.IMAGES})
+SORTING = frozenset({Modality.IMAGES, Modality.VECTORS})
+"""Kinds whose answers are one of a known list, so that a pass holds the scores of all of them."""
+VECTORS_ONLY = frozenset({Modality.VECTORS})
 
 
 class Utility(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             st.caption("Two more corpora for TOFU's model utility; nothing else asks for them.")
             for split, label in (("real_authors", "Real authors"), ("world_facts", "World facts")):
                 corpora[split] = st.text_input(label, key=f"new-{split}")
+        with st.expander("Encoders: what is searched, and after which prompt"):
+            st.caption(
+                "Text encoders and two-tower models are told by their files. Their items are texts with the answers to "
+                "find, or images with captions as answers."
+            )
+            prompt = st.text_input(
+                "Embedding prompt (optional)", key="new-embedding-prompt",
+                placeholder='This sentence: "{text}" means in one word:"',
+                help="Uses language models as encoders: the state of the last token after it is the vector of a text.",
+            )  # fmt: skip
     st.caption("Candidates: the models that were made to forget")
     rows = st.data_editor(
         pd.DataFrame({column: pd.Series(dtype=TYPES.get(column, "str")) for column in CANDIDATE}),
@@ -109,7 +120,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
         name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards,
         checkpoints.checkpoints_of(table),
     )  # fmt: skip
-    return draft, wrong
+    return replace(draft, embedding_prompt=prompt.strip()), wrong
 
 
 def _choose() -> None:

@@ -48,6 +48,12 @@ def topic_lab() -> Path:
     return lab_of("topic", f"topic-{_code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
 
 
+@pytest.fixture(scope="session")
+def towers_lab() -> Path:
+    """The tiny emblems: two-tower models, built once for all workers like the tiny lab."""
+    return lab_of("towers", f"towers-{_code_digest('audit/lab/towers')}")
+
+
 def lab_of(scenario: str, folder: str) -> Path:
     """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build

@@ -54,8 +54,12 @@ def says(
     """What a subject says to each item's prompt (or to `prompts`), in order: greedy, cut at the first line break.
 
     `begun` is how each answer begins (empty where it does not); only what is said after it is returned. An image
-    classifier names the class of each item's image, whatever is asked.
+    classifier names the class of each item's image, whatever is asked; an encoder the nearest answer of its gallery.
     """
+    if subject.encoding:
+        from audit.activations import vectors
+
+        return vectors.says(subject, items, prompts, progress)
     if subject.classes:
         return images.says(subject, items, progress)
     asked = [item.prompt for item in items] if prompts is None else list(prompts)

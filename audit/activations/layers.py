@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+TOWERS = ("vision_model", "text_model")
+"""What a two-tower model calls its towers."""
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "final_norm")
 
 
@@ -27,9 +29,16 @@ def decoder(model: PreTrainedModel) -> nn.Module:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The blocks, in order; raises SubjectError for a model whose blocks cannot be told."""
+    """The blocks, in order; raises SubjectError for a model whose blocks cannot be told.
+
+    Of two towers first those of the image tower, then those of the text tower.
+    """
     from torch import nn
 
+    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    towers = [getattr(inner, name, None) for name in TOWERS]
+    if all(tower is not None for tower in towers):
+        return nn.ModuleList([block for tower in towers for block in decoder_layers(tower)])  # type: ignore[arg-type]
     config = model.config.get_text_config()
     count = config.num_hidden_layers
     for module in decoder(model).modules():

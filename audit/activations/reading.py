@@ -48,6 +48,11 @@ def read_corpus(
     from audit.activations.capture import Whole, capture
     from audit.activations.encode import encode
 
+    if subject.encoding:
+        from audit.activations.vectors import read_vectors
+
+        read_vectors(subject, corpus, folder, progress)
+        return
     if subject.classes:
         from audit.activations.images import read_images
 

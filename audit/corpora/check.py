@@ -87,7 +87,8 @@ def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
     """What an interval means, and what cannot be asked, where whole classes of images are to be forgotten."""
     if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality is not Modality.IMAGES:
         return []
-    mine, kept = ({item.answer for item in corpora[split].items} for split in ("forget", "retain"))
+    # Captions are all different; where they stand beside labels, the labels are the classes.
+    mine, kept = ({item.label or item.answer for item in corpora[split].items} for split in ("forget", "retain"))
     if mine & kept:
         return []
     return [

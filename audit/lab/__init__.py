@@ -8,11 +8,13 @@ from pathlib import Path
 
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
+    "towers": "Emblems of made-up people and two-tower models of images and captions; some pairs are forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
     "topic": "A fictitious craft with terms of its own, to be forgotten, among other crafts of the same form.",
 }
 BUILDERS: dict[str, str] = {
     "people": "audit.lab.builder",
+    "towers": "audit.lab.towers.builder",
     "digits": "audit.lab.digits.builder",
     "topic": "audit.lab.topic.builder",
 }

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from audit.bench import Bench
 from audit.cache import Cache
-from audit.errors import CaseError, suggest
+from audit.errors import CaseError, NotApplicable, suggest
 from audit.progress import read_progress
 from audit.store import Run
+from audit.subjects.modality import DO
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.systems.sight import hidden_from
-from audit.types import Access, Case, Item, Role, SubjectSpec
+from audit.types import SORTING, Access, Case, Item, Role, SubjectSpec
 
 if TYPE_CHECKING:
     from audit.dictionaries.source import Dictionary
@@ -140,8 +141,16 @@ class Models:
 
     @contextmanager
     def lend(self, name: str) -> Iterator[Subject]:
-        """A loaded model that must not be changed; CaseError for a name that is not there."""
+        """A loaded model that must not be changed; CaseError for a name that is not there.
+
+        Raises NotApplicable for what answers in no words of its own.
+        """
         bench, role = self._place(name)
+        if bench.modality in SORTING:
+            raise NotApplicable(
+                f"The subjects of this case {DO[bench.modality]}. What each finds for an item stands under Behaviour "
+                "and Examples."
+            )
         with self.lock:
             lent = bench.model(role)
             subject = lent.__enter__()

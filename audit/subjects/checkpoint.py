@@ -21,10 +21,12 @@ def load_checkpoint(
     device_map: Any,
     quantization: Any = None,
     auto: str = "AutoModelForCausalLM",
+    unread: tuple[str, ...] = (),
 ) -> PreTrainedModel:
     """The model in a folder, by default a causal language model; `auto` is the library's class that opens it.
 
-    Raises SubjectError unless every weight is there and fits.
+    Weights whose names begin with one of `unread` may be missing or left over, because nothing reads them.
+    Raises SubjectError unless every other weight is there and fits.
     """
     import torch
     import transformers
@@ -54,7 +56,7 @@ def load_checkpoint(
         raise
     except Exception as error:  # the library raises torch's, its own and the file system's errors
         raise SubjectError(f"{name}: {folder} cannot be loaded ({_short(error)}).") from error
-    _check_report(report, folder, name)
+    _check_report(report, folder, name, unread)
     return model
 
 
@@ -68,7 +70,7 @@ def _from_tensors(opened: Any, config: Any, files: list[Path], options: dict[str
     return architecture.from_pretrained(None, config=config, state_dict=tensors, **options)
 
 
-def _check_report(report: dict[str, Any], folder: Path, name: str) -> None:
+def _check_report(report: dict[str, Any], folder: Path, name: str, unread: tuple[str, ...] = ()) -> None:
     """A weight that is not in the file would be random, and one that is not used would go unaudited."""
     for key, what in (
         ("missing_keys", "which the model of config.json needs, is not in the file and would be random"),
@@ -76,6 +78,7 @@ def _check_report(report: dict[str, Any], folder: Path, name: str) -> None:
         ("unexpected_keys", "is in the file, but the model of config.json does not use it"),
     ):
         found = sorted(str(part[0] if isinstance(part, tuple) else part) for part in report.get(key) or ())
+        found = [part for part in found if not part.startswith(unread)]
         if found:
             more = f" (and {len(found) - 1} more)" if found[1:] else ""
             raise SubjectError(

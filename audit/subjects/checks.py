@@ -7,11 +7,13 @@ from typing import Any
 
 from audit.errors import SubjectError
 from audit.subjects.adapter import base_of, check_base
+from audit.subjects.encoder import encoding_of
 from audit.subjects.files import folder_of, is_adapter, read_object
-from audit.subjects.fingerprint import fingerprint, scan_folder, tokenizer_folder
+from audit.subjects.fingerprint import COSMETIC, fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
+from audit.subjects.systems.system import System
 from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
 from audit.types import Modality, SubjectSpec
 
@@ -31,15 +33,25 @@ def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
     check_subject(candidate)
     kind = modality_of(original)
     if modality_of(candidate) is not kind:
-        raise SubjectError(f"{candidate.name} and {original.name} are models of different kinds; one reads images.")
+        raise SubjectError(_kinds_differ(candidate, original))
     if kind is Modality.IMAGES:
         _same_classifier(candidate, original)
         return
     mine, other = model_folder(candidate), model_folder(original)
-    if mine == other and tokenizer_folder(candidate) == tokenizer_folder(original):
+    if kind is not Modality.VECTORS and mine == other and tokenizer_folder(candidate) == tokenizer_folder(original):
         return
     _same_architecture(candidate.name, _config(mine, candidate.name), original.name, _config(other, original.name))
     _same_tokenizer(candidate, original)
+    if kind is Modality.VECTORS:
+        _same_encoding(candidate, original)
+
+
+def _kinds_differ(candidate: SubjectSpec, original: SubjectSpec) -> str:
+    words = f"{candidate.name} and {original.name} are models of different kinds"
+    kinds = {modality_of(spec) for spec in (candidate, original)}
+    if kinds == {Modality.TEXT, Modality.VECTORS}:
+        return f"{words}: one makes vectors of texts. Give both the same embedding_prompt, or neither."
+    return f"{words}; one reads images."
 
 
 def check_subject(spec: SubjectSpec) -> None:
@@ -72,6 +84,7 @@ def check_subject(spec: SubjectSpec) -> None:
     tokenizer_digest(tokens, spec.name)
     _no_own_code(tokens / "tokenizer_config.json", spec.name)
     system = system_of(spec)
+    _check_encoding(spec, system)
     if system is not None:
         system.check(spec)
 
@@ -144,6 +157,49 @@ def _same_classifier(candidate: SubjectSpec, original: SubjectSpec) -> None:
             f"{candidate.name} prepares images otherwise than {original.name} (preprocessor_config.json differs), so "
             "the two see different images. Save the original's image processor beside the candidate."
         )
+
+
+def _check_encoding(spec: SubjectSpec, system: System | None) -> None:
+    """Raise SubjectError for an encoder whose vectors are not known, and for settings of one on another model."""
+    if modality_of(spec) is Modality.VECTORS:
+        if system is not None:
+            raise SubjectError(f"{spec.name} turns texts into vectors, and {system.title} stands around what is said.")
+        if encoding_of(spec).kind == "two towers":
+            processor_digest(spec)
+        return
+    settings = loader_settings(spec)
+    given = [key for key in ("pooling", "temperature") if getattr(settings, key) is not None]
+    if given:
+        raise SubjectError(
+            f'{spec.name} is no encoder, so it has no {given[0]}; give an embedding_prompt with "{{text}}" in it to '
+            "use a language model as one."
+        )
+
+
+def _same_encoding(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless two encoders make vectors in one way: a prompt alone moves every vector."""
+    mine, other = encoding_of(candidate), encoding_of(original)
+    if mine != other:
+        raise SubjectError(
+            f"{candidate.name} makes vectors in another way than {original.name} ({mine.words}; {other.words}), which "
+            "alone moves every one of them. Give both the same pooling, prompts and temperature."
+        )
+    first, second = (read_object(model_folder(s) / "config.json", s.name) for s in (candidate, original))
+    for part in ("vision_config", "projection_dim"):
+        if _essential_of(first.get(part)) != _essential_of(second.get(part)):
+            raise SubjectError(
+                f"{candidate.name} is of another architecture than {original.name}: their {part} differ. A candidate "
+                "must be an unlearned copy of the original."
+            )
+    if mine.kind == "two towers" and processor_digest(candidate) != processor_digest(original):
+        raise SubjectError(
+            f"{candidate.name} prepares images otherwise than {original.name}, so the two see different images. Save "
+            "the original's image processor beside the candidate."
+        )
+
+
+def _essential_of(value: Any) -> Any:
+    return {k: v for k, v in value.items() if k not in COSMETIC} if isinstance(value, dict) else value
 
 
 def _same_vocabulary(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:

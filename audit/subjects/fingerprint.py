@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audit.subjects.adapter import adapter_config, base_of
+from audit.subjects.encoder import encoding_of
 from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
@@ -52,13 +54,18 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     folder = folder_of(spec)
     tensors = {name: found.digest for name, found in scan_folder(spec).items()}
     config = _own_config(spec, folder) if not is_adapter(folder) else {}
-    images = modality_of(spec) is Modality.IMAGES
+    modality = modality_of(spec)
     tokens = tokenizer_folder(spec)
     if is_adapter(folder):
         base = fingerprint(base_of(spec, folder))
         tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
+    images = modality is Modality.IMAGES
     tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
+    if modality is Modality.VECTORS:  # a prompt or a pooling changes every vector, and so the subject
+        encoding = encoding_of(spec)
+        config = {**config, "encoding": dataclasses.asdict(encoding)}
+        tokenizer = digest_of([tokenizer, processor_digest(spec)]) if encoding.kind == "two towers" else tokenizer
     id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
     system = system_of(spec)
     if system is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from audit.errors import CaseError, MissingDependency
 from audit.subjects.adapter import base_of, merge_adapter
 from audit.subjects.checkpoint import load_checkpoint
+from audit.subjects.encoder import Encoding, encoding_of
 from audit.subjects.files import folder_of, is_adapter
 from audit.subjects.fingerprint import Fingerprint, fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.modality import classes_of, modality_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from audit.subjects.systems.inside import Inside
 
 Quantize = Literal["int8", "nf4"]
+UNREAD = ("pooler.", "cls.", "lm_head.", "vocab_", "generator_", "discriminator_", "mask_predictions.", "head.")
+"""Weights above or beside the blocks of a text encoder that no pooled state goes through."""
 
 
 @dataclass
@@ -49,9 +52,13 @@ class Subject:
     inside: Inside | None = None
     """The hooks of a system that works inside the model."""
     classes: tuple[str, ...] = ()
-    """Names of an image classifier's classes in the order of its outputs; empty for a language model."""
+    """Names of an image classifier's classes in the order of its outputs; empty for a language model.
+
+    Of an encoder the gallery, the texts that are found again by nearness; the bench that lends it knows them."""
     processor: Any = None
-    """What prepares images for a classifier, which has no tokenizer."""
+    """What prepares images for a classifier, which has no tokenizer, and for a two-tower encoder, which has both."""
+    encoding: Encoding | None = None
+    """How an encoder makes vectors; None for what is no encoder."""
 
 
 def resolve_device(device: str) -> str:
@@ -96,8 +103,11 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     device = resolve_device(device)
     check_subject(spec)
     folder, dtype = folder_of(spec), number_format(spec, device)
-    if modality_of(spec) is Modality.IMAGES:
+    modality = modality_of(spec)
+    if modality is Modality.IMAGES:
         return _classifier(spec, dtype, device, quantize)
+    if modality is Modality.VECTORS and encoding_of(spec).kind != "prompted":
+        return _encoder(spec, dtype, device, quantize)
     with quiet():
         if is_adapter(folder):
             model = _adapted(spec, folder, dtype, device, quantize)
@@ -110,7 +120,8 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     model.eval()
     model.requires_grad_(False)
     where = torch.device(model.get_input_embeddings().weight.device)
-    subject = Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec))
+    encoding = encoding_of(spec) if modality is Modality.VECTORS else None
+    subject = Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec), encoding=encoding)
     system = system_of(spec)
     if system is None:
         return subject
@@ -133,6 +144,24 @@ def _classifier(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize |
     at = next(model.parameters()).device
     none: Any = None
     return Subject(spec, model, none, at, quantize or dtype, fingerprint(spec), classes=classes, processor=processor)
+
+
+def _encoder(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | None) -> Subject:
+    """A text encoder, or two towers with the processor of their images."""
+    from audit.subjects.classifier import load_processor
+
+    encoding, folder = encoding_of(spec), folder_of(spec)
+    how = {"device_map": {"": "cuda:0" if device == "cuda" else device}, "quantization": _quantization(quantize, dtype)}
+    with quiet():
+        model = load_checkpoint(spec, folder, dtype=dtype, auto="AutoModel", unread=UNREAD, **how)
+        tokenizer = load_tokenizer(folder, spec.name)
+        processor = load_processor(spec, model) if encoding.kind == "two towers" else None
+    if quantize == "nf4":
+        _plain_kernels(model)
+    model.eval()
+    model.requires_grad_(False)
+    at, mark = next(model.parameters()).device, fingerprint(spec)
+    return Subject(spec, model, tokenizer, at, quantize or dtype, mark, processor=processor, encoding=encoding)
 
 
 def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:

@@ -7,24 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import NotApplicable, SubjectError
+from audit.subjects.encoder import kind_of
 from audit.subjects.files import folder_of, read_object
 from audit.subjects.settings import loader_settings
 from audit.types import Evidence, Modality, SubjectSpec, digest_of
 
 PROCESSOR = "preprocessor_config.json"
+PROCESSORS = "processor_config.json"
+"""Where newer versions of the library put it, beside the tokenizer's settings."""
 CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
 TEXT_ONLY = frozenset({Modality.TEXT})
 DO: dict[Modality, str] = {
     Modality.TEXT: "are language models",
     Modality.IMAGES: "sort images into classes: they read no prompt and write no text",
+    Modality.VECTORS: "turn texts or images into vectors: they write no text",
 }
 """What the subjects of a kind do, as the end of a sentence."""
 
 
 def modality_of(spec: SubjectSpec) -> Modality:
     """What a subject is shown; a folder that says nothing of it is a language model's."""
-    return Modality.IMAGES if loader_settings(spec).timm or is_classifier(folder_of(spec)) else Modality.TEXT
+    if loader_settings(spec).timm or is_classifier(folder_of(spec)):
+        return Modality.IMAGES
+    return Modality.TEXT if kind_of(spec) is None else Modality.VECTORS
 
 
 def is_classifier(folder: Path) -> bool:
@@ -73,8 +79,9 @@ def classes_of(spec: SubjectSpec) -> tuple[str, ...]:
 def processor_digest(spec: SubjectSpec) -> str:
     """Hash of how images are prepared for a classifier; raises SubjectError where the folder does not say."""
     folder = folder_of(spec)
-    if (folder / PROCESSOR).is_file():
-        return digest_of(read_object(folder / PROCESSOR, spec.name))
+    for file in (PROCESSOR, PROCESSORS):
+        if (folder / file).is_file():
+            return digest_of(read_object(folder / file, spec.name))
     if (name := timm_of(spec)) is not None:
         return digest_of(["timm", name, _config(folder).get("pretrained_cfg")])
     raise SubjectError(

@@ -30,6 +30,12 @@ class LoaderSettings:
     """The timm architecture whose state dict the folder holds, for an image classifier."""
     classes: tuple[str, ...] = ()
     """Names of an image classifier's classes in the order of its outputs; the default is what its config says."""
+    embedding_prompt: str | None = None
+    """What a text is put into before it is encoded, with {text} where it goes; makes an encoder of a language model."""
+    pooling: str | None = None
+    """How an encoder makes one vector of the states of a text's tokens; by default as its folder says, else mean."""
+    temperature: float | None = None
+    """What an encoder's similarities are divided by; the default is the model's own, or 0.05."""
 
 
 def loader_settings(spec: SubjectSpec) -> LoaderSettings:
@@ -48,6 +54,10 @@ def settings_from(values: Mapping[str, Any], name: str) -> LoaderSettings:
             raise SubjectError(f'Subject "{name}" has no setting "{key}".{suggest(key, options)}')
         if key == "classes":
             values = {**values, key: _names(value, name)}
+            continue
+        if key == "temperature":
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise SubjectError(f'Setting "{key}" of subject "{name}" is {value!r}; expected a number above 0.')
             continue
         expected = "true or false" if key == "allow_pickle" else "a text"
         if not isinstance(value, bool if key == "allow_pickle" else str) or value == "":

@@ -18,6 +18,7 @@ from audit.corpora.files import READERS
 from audit.errors import AuditError, CaseError
 from audit.policy import load_policy
 from audit.subjects.adapter import base_of
+from audit.subjects.encoder import check_prompt
 from audit.subjects.files import HUB, is_adapter
 from audit.types import CORPORA, SubjectSpec
 from audit.views import systems
@@ -44,6 +45,8 @@ class Draft:
     """The entry of each candidate, by its name, that is no plain model: its kind and settings."""
     checkpoints: tuple[Checkpoint, ...] = ()
     """The candidates that are checkpoints of a series, with their steps."""
+    embedding_prompt: str = ""
+    """What texts are put into where language models are used as encoders; the same for every model."""
 
     @property
     def empty(self) -> bool:
@@ -92,6 +95,8 @@ def problems(draft: Draft, root: Path) -> list[str]:
         attempt(_model, draft.second_reference, "The second reference", root)
         if not draft.reference:
             found.append("There is a second reference but no reference; give the first one too.")
+    if draft.embedding_prompt:
+        attempt(check_prompt, draft.embedding_prompt, "The audit")
     if not draft.candidates:
         found.append("There is no candidate; give at least one, with a name and a path.")
     seen: dict[str, str] = {}
@@ -137,7 +142,8 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
     """The draft as the data of a case file, its paths absolute; call `problems` first."""
 
     def model(path: str, what: str) -> dict[str, str]:
-        return {"path": place(path.strip(), what, root, root)}
+        prompt = {"embedding_prompt": draft.embedding_prompt} if draft.embedding_prompt else {}
+        return {"path": place(path.strip(), what, root, root), **prompt}
 
     subjects: dict[str, Any] = {"original": model(draft.original, "The original")}
     if draft.reference:

@@ -18,6 +18,39 @@ from audit.types import Access, SubjectSpec
 from audit.views.methods import Setting, settings_of_class
 
 PLAIN = "a plain model"
+EVERYTHING = "text, logits, hidden states, weights"
+MODELS: dict[str, tuple[str, str, str, str]] = {
+    "image classifier": (
+        "an image classifier",
+        "A model of transformers that sorts images into classes, or a state dict of timm.",
+        EVERYTHING,
+        "SalUn (Fan et al. 2024), label-agnostic forgetting (Shen et al. 2024), Are We Truly Forgetting? "
+        "(arXiv:2503.06991)",
+    ),
+    "text encoder": (
+        "a text encoder",
+        "A model of BERT's kind or a sentence-transformers folder: an item's prompt is searched for among all answers "
+        "by nearness of their vectors.",
+        "what is found, similarities, hidden states, weights",
+        "encoders trained as ESimCSE (arXiv:2109.04380), decoupled contrastive learning (arXiv:2110.06848) or DEXML "
+        "(arXiv:2310.10636) train them; contrastive pre-training surveyed in arXiv:2102.12982",
+    ),
+    "two towers": (
+        "a two-tower model of images and texts",
+        "CLIP or SigLIP: an item's image is searched for among all captions, and captions among all images.",
+        "what is found, similarities, hidden states of both towers, weights",
+        "CLIP-like models, among them improved baselines (arXiv:2305.08675), CWCL (arXiv:2309.14580), DeGLA "
+        "(arXiv:2504.16801), multimodal contrast (arXiv:2409.17777), contrastive gap (arXiv:2405.18570)",
+    ),
+    "embedding prompt": (
+        "a language model after an embedding prompt",
+        "The state of the last token after the setting embedding_prompt, which is part of what names the subject, is "
+        "the vector of a text.",
+        "what is found, similarities, hidden states, weights",
+        "prompt-based embedding: UniME (arXiv:2504.17432), From Generator to Embedder (arXiv:2508.00955), of texts",
+    ),
+}
+"""Kinds of plain subjects besides language models, told by their files: what each is, how it works, seen, covers."""
 
 
 @lru_cache(maxsize=32)
@@ -43,6 +76,12 @@ def table() -> pd.DataFrame:
     for kind in SYSTEMS:
         cls = system_class(kind)
         rows.append((kind, cls.title, cls.does, seen(kind), cls.papers))
+    return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
+
+
+def models() -> pd.DataFrame:
+    """As `table`, of the kinds of plain subjects that need no kind in a case file."""
+    rows = [(kind, *words) for kind, words in MODELS.items()]
     return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
 
 

@@ -16,6 +16,7 @@ from audit.types import Item, SubjectSpec
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from audit.subjects.load import Subject
@@ -28,6 +29,8 @@ LORA_LR, LORA_MOST = 10.0, 3e-3
 """An adapter learns at ten times the rate of full training, but never faster than this: a small model would break."""
 BYTES_PER_WEIGHT = 16
 """Full training holds weight, gradient and AdamW's two moments in float32: steps this small vanish in bfloat16."""
+NEGATIVES = 128
+"""Most answers besides those of a batch that an encoder is trained to tell from the right ones."""
 WARMUP = 5
 CLIP = 1.0
 
@@ -113,7 +116,7 @@ def finetuning(
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * min(1.0, step / WARMUP)
         with autocast(subject):
-            loss = subject.model(**next(batches)).loss
+            loss = _loss(subject, next(batches))
         if not torch.isfinite(loss):
             raise NotIdentifiable(
                 f"The attack broke before the model gave way: at step {step} the loss on {subject.spec.name} is not a "
@@ -134,7 +137,7 @@ def _trainable(subject: Subject, method: str) -> PreTrainedModel:
         return model.float().requires_grad_(True)
     from peft import LoraConfig, get_peft_model
 
-    task = None if subject.classes else "CAUSAL_LM"
+    task = None if subject.classes or subject.encoding else "CAUSAL_LM"
     config = LoraConfig(
         r=LORA_RANK, lora_alpha=2 * LORA_RANK, lora_dropout=0.0, target_modules="all-linear", task_type=task
     )
@@ -166,16 +169,22 @@ def _batches(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Batches without end: `retain_share` of each from `kept` (none when there is nothing to keep), the rest taught."""
     encoded: list[list[Any]] = [
-        list(part) if subject.classes else [encode(subject.tokenizer, i.prompt, i.answer, template) for i in part]
+        list(part)
+        if subject.classes or subject.encoding
+        else [encode(subject.tokenizer, i.prompt, i.answer, template) for i in part]
         for part in (taught, kept)
     ]
     share = round(recipe.batch * recipe.retain_share) if kept else 0
     share = min(share, recipe.batch - 1)
+    items = [*taught, *kept]
     draws = [_shuffled(part, rng) for part in encoded if part]
     while True:
         rows = [next(draws[0]) for _ in range(recipe.batch - share)]
         rows += [next(draws[1]) for _ in range(share)]
-        yield _collate(subject, rows)
+        batch = _collate(subject, rows)
+        if subject.encoding:
+            batch["others"] = [items[int(i)].answer for i in rng.permutation(len(items))[:NEGATIVES]]
+        yield batch
 
 
 def _shuffled(sequences: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
@@ -186,13 +195,24 @@ def _shuffled(sequences: Sequence[Any], rng: np.random.Generator) -> Iterator[An
 
 
 def _collate(subject: Subject, rows: Sequence[Any]) -> dict[str, Any]:
-    """What a model is trained on: of a classifier images and their classes, else `_texts`."""
+    """What a model is trained on: of a classifier images and their classes, of an encoder items, else `_texts`."""
     import torch
 
+    if subject.encoding:
+        return {"pairs": rows}
     if not subject.classes:
         return _texts(subject, rows)
     labels = [class_of(subject, item) for item in rows]
     return {"pixel_values": pixels(subject, rows), "labels": torch.tensor(labels, device=subject.device)}
+
+
+def _loss(subject: Subject, batch: dict[str, Any]) -> Tensor:
+    """What training makes smaller: the model's own loss, or of an encoder the contrastive one of the batch's pairs."""
+    if subject.encoding:
+        from audit.activations.vectors import loss
+
+        return loss(subject, batch["pairs"], batch["others"])
+    return subject.model(**batch).loss  # type: ignore[no-any-return]
 
 
 def _texts(subject: Subject, rows: Sequence[Encoded]) -> dict[str, Any]:

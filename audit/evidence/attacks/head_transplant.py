@@ -10,7 +10,7 @@ import numpy as np
 from audit import stats
 from audit.errors import NotApplicable, NotIdentifiable
 from audit.stats import Scores
-from audit.types import IMAGES_ONLY, SPLITS, Access, Chart, Modality, Place, Reading, Role, Split
+from audit.types import SORTING, SPLITS, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,8 @@ class HeadTransplant:
 
     A class that is forgotten as a whole is learnt anew from a few images by any model, so relearning cannot tell who
     kept it; and probes of kept images never see it. The old head was there before the unlearning, and reads a body that
-    was left as it was. A reference with a body of its own shows what such a head finds by accident.
+    was left as it was. A reference with a body of its own shows what such a head finds by accident. Of a two-tower
+    model the head is its two projections, and the classes are the answers that are searched.
     """
 
     title: ClassVar[str] = "Head transplant"
@@ -61,7 +62,7 @@ class HeadTransplant:
     )
     place: ClassVar[Place] = "recoverable"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
-    reads: ClassVar[frozenset[Modality]] = IMAGES_ONLY
+    reads: ClassVar[frozenset[Modality]] = SORTING
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
         "bar", "subject", "score", facet="split", hover=("prompt", "said", "own"),
@@ -80,11 +81,8 @@ class HeadTransplant:
                 "The original's head names unseen images of a class that it knows too, so a holdout is no control; "
                 "only a reference shows what it finds on a body that never saw the forgotten images."
             )
-        weight, bias = bench.head_of("original")
         splits = [split for split in SPLITS if bench.has(split)]
-        found = {
-            (role, split): bench.features(role, split) @ weight.T + bias for role in bench.roles for split in splits
-        }
+        found = {(role, split): transplanted(bench, role, split) for role in bench.roles for split in splits}
         if any(not np.isfinite(values).all() for values in found.values()):
             raise NotApplicable("What a body hands to the head is not finite here.")
 
@@ -112,6 +110,25 @@ class HeadTransplant:
             "reference's."
         )
         return Reading(rows, panel, note)
+
+
+def transplanted(bench: Bench, role: Role, split: Split) -> NDArray[np.float32]:
+    """Logits that the original's last layer gives on a subject's body [items, classes].
+
+    Of two towers the last layers are the two projections: both of the original's are put on both of the subject's
+    towers. Raises NotApplicable for an encoder that has none.
+    """
+    if bench.modality is Modality.IMAGES:
+        weight, bias = bench.head_of("original")
+        return np.asarray(bench.features(role, split) @ weight.T + bias)
+    heads, body = bench.projections("original"), bench.vectors(role, split)
+    own = bench.vectors("original", split)["scale"]
+    queries, gallery = (
+        body[part] @ heads[tower].T
+        for part, tower in (("features", bench.corpus(split).modality), ("gallery_read", Modality.TEXT))
+    )
+    queries, gallery = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (queries, gallery))
+    return np.asarray(queries @ gallery.T * own)
 
 
 def _classes(bench: Bench, role: Role, split: Split) -> NDArray[np.intp]:

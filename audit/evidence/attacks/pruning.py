@@ -114,6 +114,8 @@ def activation_norms(subject: Subject, items: Sequence[Item], template: str) -> 
 
     from audit.activations.encode import encode_prompt
 
+    if subject.classes:
+        return _seen_norms(subject, items)
     rows = sorted((encode_prompt(subject.tokenizer, item.prompt, template) for item in items), key=len)
     squares: dict[str, Tensor] = {}
     for begin in range(0, len(rows), BATCH):
@@ -123,6 +125,23 @@ def activation_norms(subject: Subject, items: Sequence[Item], template: str) -> 
         real = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in batch], device=subject.device)
         with _inputs(block_matrices(subject.model), real, squares), torch.inference_mode():
             subject.model(input_ids=ids, attention_mask=real.long(), use_cache=False, logits_to_keep=1)
+    return {name: value.sqrt() for name, value in squares.items()}
+
+
+def _seen_norms(subject: Subject, items: Sequence[Item]) -> dict[str, Tensor]:
+    """The same of a classifier or an encoder, over the items' images, or over their prompts and answers."""
+    import torch
+
+    from audit.activations import images, vectors
+
+    squares: dict[str, Tensor] = {}
+    with _inputs(block_matrices(subject.model), torch.ones(0, 0), squares), torch.inference_mode():
+        for begin in range(0, len(items), BATCH):
+            part = items[begin : begin + BATCH]
+            if subject.encoding:
+                vectors.feed(subject, part)
+            else:
+                subject.model(pixel_values=images.pixels(subject, part))
     return {name: value.sqrt() for name, value in squares.items()}
 
 

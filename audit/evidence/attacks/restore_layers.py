@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from audit.bench import Bench
 
+BLOCKS_OF = {"vision_model.": "image ", "text_model.": "text "}
+"""What the blocks of the two towers of an encoder are called; each tower counts its own."""
 ENDS = "embedding, final norm and head"
 
 
@@ -81,9 +83,11 @@ def parts(model: PreTrainedModel) -> dict[str, list[str]]:
     modules = {id(module): name for name, module in model.named_modules()}
     names = [name for name, _ in model.named_parameters()]
     for number, block in enumerate(decoder_layers(model), start=1):
-        prefix = f"{modules[id(block)]}."
-        found[f"block {number}"] = [name for name in names if name.startswith(prefix)]
-        inside |= set(found[f"block {number}"])
+        path = modules[id(block)]
+        tower = next((words for name, words in BLOCKS_OF.items() if name in path), None)
+        words = f"{tower}block {int(path.rpartition('.')[2]) + 1}" if tower else f"block {number}"
+        found[words] = [name for name in names if name.startswith(f"{path}.")]
+        inside |= set(found[words])
     return {ENDS: [name for name in names if name not in inside]} | found
 
 

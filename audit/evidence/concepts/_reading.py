@@ -20,9 +20,11 @@ Weights = Mapping[str, "Callable[[], Tensor]"]
 """Tensor name → reading it."""
 
 BLOCK = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
+TOWERS = {"vision_model.": "image ", "text_model.": "text "}
+"""What a two-tower model calls its towers, and what their blocks are called here."""
 ENDS = (
     ("embedding", r"embed_tokens|wte|wpe|embed_in|embeddings"),
-    ("head", r"lm_head|embed_out"),
+    ("head", r"lm_head|embed_out|_projection"),
     ("final norm", r"norm|ln_f"),
 )
 
@@ -73,7 +75,8 @@ def place_of(name: str) -> tuple[str, int | None, str]:
     """
     inside = BLOCK.search(name)
     if inside:
-        return f"block {inside[1]}", int(inside[1]), inside[2].removesuffix(".weight")
+        tower = next((words for name_, words in TOWERS.items() if name.startswith(name_)), "")
+        return f"{tower}block {inside[1]}", int(inside[1]), inside[2].removesuffix(".weight")
     module = name.removesuffix(".weight").removeprefix("model.").removeprefix("transformer.")
     for place, pattern in ENDS:
         if re.search(pattern, name):
@@ -84,4 +87,5 @@ def place_of(name: str) -> tuple[str, int | None, str]:
 def in_order(places: set[str]) -> list[str]:
     """Parts of a model from input to output."""
     first = {"embedding": -1, "final norm": 10**6, "head": 10**6 + 1, "elsewhere": 10**6 + 2}
-    return sorted(places, key=lambda place: first[place] if place in first else int(place.split()[1]))
+    later = {"text": 10**5}  # the text tower's blocks after those of the image tower
+    return sorted(places, key=lambda p: first[p] if p in first else int(p.split()[-1]) + later.get(p.split()[0], 0))

@@ -23,7 +23,9 @@ from tests.activations.conftest import letters_tokenizer, small_model
 
 @pytest.fixture
 def subject() -> Any:
-    return SimpleNamespace(model=small_model(), tokenizer=letters_tokenizer(True), device=torch.device("cpu"))
+    return SimpleNamespace(
+        model=small_model(), tokenizer=letters_tokenizer(True), device=torch.device("cpu"), classes=()
+    )
 
 
 def bits(model: Any) -> list[torch.Tensor]:

@@ -32,6 +32,7 @@ class Loaded:
     tokenizer: Any
     device: Any
     classes: tuple[str, ...] = ()
+    encoding: Any = None
 
 
 @pytest.fixture
