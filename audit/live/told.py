@@ -66,6 +66,7 @@ def told(models: Models, name: str, item: Item, changes: Changes = AS_IT_IS) -> 
 def _told(models: Models, name: str, subject: Subject, item: Item, changes: Changes) -> Told:
     import torch
 
+    from audit.activations.eyes import shown_to
     from audit.activations.layers import decoder, head, unembed
 
     row = _encoded(subject, item, models.case.template)
@@ -74,7 +75,9 @@ def _told(models: Models, name: str, subject: Subject, item: Item, changes: Chan
     last = row.start - 1
     # The hooks that read are put on last: they see what the changes leave.
     with torch.inference_mode(), changing(models, subject, changes, last), _reading(subject, last) as states:
-        hidden = decoder(subject.model)(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = decoder(subject.model)(
+            input_ids=ids, **shown_to([row.shown], ids), use_cache=False
+        ).last_hidden_state
         logprobs = unembed(subject.model)(hidden[0, last:]).float().log_softmax(-1)
         wanted = list(row.ids[row.start :])
         project = head(subject.model)
@@ -120,12 +123,11 @@ def _reading(subject: Subject, position: int) -> Iterator[list[Tensor]]:
 
 def _encoded(subject: Subject, item: Item, template: str) -> Encoded:
     """Prompt and answer, or the prompt alone."""
-    from audit.activations.encode import Encoded, encode, encode_prompt
+    from audit.activations.encode import encode_item, question
 
     if item.answer:
-        return encode(subject.tokenizer, item.prompt, item.answer, template)
-    ids = encode_prompt(subject.tokenizer, item.prompt, template)
-    return Encoded(tuple(ids), len(ids))
+        return encode_item(subject.tokenizer, item, template)
+    return question(subject.tokenizer, item.prompt, template, item.image)
 
 
 def check_length(subject: Subject, tokens: int) -> None:

@@ -11,6 +11,7 @@ from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.fingerprint import fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
+from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
 from audit.types import Modality, SubjectSpec
@@ -23,6 +24,8 @@ ARCHITECTURE = (
 """Keys of a config that two subjects must share for their layers to be compared."""
 IMAGE_ARCHITECTURE = ("timm", "depths", "hidden_sizes", "embedding_size", "patch_size", "image_size", "num_channels")
 """The same, of image classifiers."""
+SIGHT = ("depth", "embed_dim", "num_heads", "patch_size", "image_size", "num_channels")
+"""The same, of the vision encoders of vision-language models."""
 
 
 def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
@@ -40,6 +43,8 @@ def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
         return
     _same_architecture(candidate.name, _config(mine, candidate.name), original.name, _config(other, original.name))
     _same_tokenizer(candidate, original)
+    if kind is Modality.IMAGE_TEXT:
+        _same_sight(candidate, original)
 
 
 def check_subject(spec: SubjectSpec) -> None:
@@ -72,6 +77,13 @@ def check_subject(spec: SubjectSpec) -> None:
     tokenizer_digest(tokens, spec.name)
     _no_own_code(tokens / "tokenizer_config.json", spec.name)
     system = system_of(spec)
+    if modality_of(spec) is Modality.IMAGE_TEXT:
+        sight_digest(sight_folder(spec, tokens), spec.name)
+        if system is not None:
+            raise SubjectError(
+                f"{spec.name} is {system.title} on a vision-language model, and such systems here read texts alone; "
+                "audit the model under it as a candidate of its own."
+            )
     if system is not None:
         system.check(spec)
 
@@ -143,6 +155,23 @@ def _same_classifier(candidate: SubjectSpec, original: SubjectSpec) -> None:
         raise SubjectError(
             f"{candidate.name} prepares images otherwise than {original.name} (preprocessor_config.json differs), so "
             "the two see different images. Save the original's image processor beside the candidate."
+        )
+
+
+def _same_sight(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless two vision-language models look at the same image in the same way."""
+    mine, other = (read_object(model_folder(s) / "config.json", s.name)["vision_config"] for s in (candidate, original))
+    for key in (*ARCHITECTURE, *SIGHT):
+        if mine.get(key) != other.get(key):
+            raise SubjectError(
+                f"The vision encoder of {candidate.name} is another than that of {original.name}: {key} is "
+                f"{mine.get(key)} instead of {other.get(key)}. A candidate must be an unlearned copy of the original."
+            )
+    first, second = (sight_digest(sight_folder(s, tokenizer_folder(s)), s.name) for s in (candidate, original))
+    if first != second:
+        raise SubjectError(
+            f"{candidate.name} is shown images otherwise than {original.name} (processor_config.json differs), so the "
+            "two see different images. Save the original's processor beside the candidate."
         )
 
 

@@ -11,6 +11,7 @@ from audit.subjects.adapter import adapter_config, base_of
 from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
+from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import has_tokenizer, tokenizer_digest
 from audit.subjects.weights import Scanned, scan
@@ -52,13 +53,15 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     folder = folder_of(spec)
     tensors = {name: found.digest for name, found in scan_folder(spec).items()}
     config = _own_config(spec, folder) if not is_adapter(folder) else {}
-    images = modality_of(spec) is Modality.IMAGES
+    kind = modality_of(spec)
     tokens = tokenizer_folder(spec)
     if is_adapter(folder):
         base = fingerprint(base_of(spec, folder))
         tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
-    tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
+    tokenizer = processor_digest(spec) if kind is Modality.IMAGES else tokenizer_digest(tokens, spec.name)
+    if kind is Modality.IMAGE_TEXT:
+        tokenizer = digest_of([tokenizer, sight_digest(sight_folder(spec, tokens), spec.name)])
     id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
     system = system_of(spec)
     if system is not None:
