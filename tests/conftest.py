@@ -42,6 +42,12 @@ def digits_lab() -> Path:
     return lab_of("digits", f"digits-{_code_digest('audit/lab/digits')}")
 
 
+@pytest.fixture(scope="session")
+def glyphs_lab() -> Path:
+    """The tiny glyphs: vision-language models, built once for all workers like the tiny lab."""
+    return lab_of("glyphs", f"glyphs-{_code_digest('audit/lab/glyphs')}")
+
+
 def lab_of(scenario: str, folder: str) -> Path:
     """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build

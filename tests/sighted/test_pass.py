@@ -168,7 +168,7 @@ def test_two_images_with_the_same_question_are_two_questions(models: Models, que
     from audit.types import Case
 
     one, other = (
-        read_corpus(str(questions(f"about {seed}", seed=seed)), "forget", base=Path()) for seed in (0, 50)
+        read_corpus(str(questions(f"about-{seed}", seed=seed)), "forget", base=Path()) for seed in (0, 50)
     )
     assert one.digest != other.digest
     assert [i.prompt for i in one.items] == [i.prompt for i in other.items]
@@ -190,6 +190,11 @@ def test_what_is_wrong_with_an_image_is_one_sentence(questions: Write, tmp_path:
     (tmp_path / "forget-1.png").write_bytes(whole[:80])
     with pytest.raises(CorpusError, match=r"forget\.jsonl, line 2: the image cannot be decoded"):
         read_corpus(str(path), "forget", base=Path())
+    (tmp_path / "forget-1.png").write_bytes(whole)
+    item = read_corpus(str(path), "forget", base=Path()).items[1]
+    (tmp_path / "forget-1.png").write_bytes((tmp_path / "forget-0.png").read_bytes())
+    with pytest.raises(CorpusError, match="the image has changed since the corpus was read"):
+        open_image(item.image)  # type: ignore[arg-type]
     (tmp_path / "forget-1.png").unlink()
     with pytest.raises(CorpusError, match="line 2: there is no image forget-1.png"):
         read_corpus(str(path), "forget", base=Path())
