@@ -73,7 +73,10 @@ def _duplicates(corpus: Corpus) -> list[str]:
 def _entities(corpora: Sequence[Corpus]) -> list[str]:
     """One sentence for all corpora that leave some entity out."""
     # An image without an entity is one of its own, which is what it should be.
-    counts = {c.split: (sum(not (item.entity or (item.image and not item.worded)) for item in c.items), len(c)) for c in corpora}
+    counts = {
+        c.split: (sum(not (item.entity or (item.image and not item.worded)) for item in c.items), len(c))
+        for c in corpora
+    }
     bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
     if not bare:
         return []

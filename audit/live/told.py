@@ -75,9 +75,7 @@ def _told(models: Models, name: str, subject: Subject, item: Item, changes: Chan
     last = row.start - 1
     # The hooks that read are put on last: they see what the changes leave.
     with torch.inference_mode(), changing(models, subject, changes, last), _reading(subject, last) as states:
-        hidden = decoder(subject.model)(
-            input_ids=ids, **shown_to([row.shown], ids), use_cache=False
-        ).last_hidden_state
+        hidden = decoder(subject.model)(input_ids=ids, **shown_to([row.shown], ids), use_cache=False).last_hidden_state
         logprobs = unembed(subject.model)(hidden[0, last:]).float().log_softmax(-1)
         wanted = list(row.ids[row.start :])
         project = head(subject.model)

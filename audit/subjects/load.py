@@ -103,7 +103,11 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
         if is_adapter(folder):
             model = _adapted(spec, folder, dtype, device, quantize)
         else:
-            how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype), "auto": _auto(spec)}
+            how = {
+                "device_map": _device_map(device),
+                "quantization": _quantization(quantize, dtype),
+                "auto": _auto(spec),
+            }
             model = load_checkpoint(spec, folder, dtype=dtype, **how)
         tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
     if quantize == "nf4":

@@ -8,19 +8,20 @@ door at which prompts become tokens stops it (`activations.eyes.check_said`).
 
 from __future__ import annotations
 
-FAMILIES = frozenset({"drift", "probes", "utility"})
-"""Families all of which read nothing but the views of the bench."""
+FAMILIES = frozenset({"drift", "probes", "utility", "concepts", "sae"})
+"""Families all of which read the views of the bench, or put items as a whole."""
 CARRY: frozenset[str] = frozenset(
     {
         "behaviour.recall", "behaviour.rouge", "behaviour.probability", "behaviour.truth_ratio",
         "behaviour.forget_quality", "behaviour.extraction_strength", "behaviour.memorization", "behaviour.familiarity",
-        "behaviour.paraphrase", "behaviour.refusal", "behaviour.fluency",
+        "behaviour.paraphrase", "behaviour.refusal", "behaviour.fluency", "behaviour.extraction_likelihood",
+        "behaviour.verbatim",
         "privacy.loss", "privacy.zlib", "privacy.min_k", "privacy.min_k_plus_plus", "privacy.reference",
         "privacy.privleak", "privacy.gradnorm",
         "attacks.relearn", "attacks.relearn_lora", "attacks.relearn_related", "attacks.relearn_benign",
         "attacks.quantization", "attacks.head_projection", "attacks.lens_differences", "attacks.answer_rank",
-        "attacks.sampling", "attacks.prefix", "attacks.weight_noise", "attacks.restore_layers",
-        "concepts.weight_delta",
+        "attacks.sampling", "attacks.prefix", "attacks.weight_noise", "attacks.restore_layers", "attacks.early_exit",
+        "attacks.direction_ablation", "attacks.pruning",
     }
 )  # fmt: skip
 

@@ -25,7 +25,9 @@ def tokenizer(*marks: str) -> Any:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<pad>", "<bos>", "<eos>", *marks]
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator(TEXTS, trainer)
     made.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", 1)]
@@ -39,7 +41,11 @@ def llava(seed: int = 0, **vision: Any) -> tuple[Any, Any]:
     """LLaVA: a CLIP encoder of two blocks, a Llama of two, four tokens an image; the model and its processor."""
     import torch
     from transformers import (
-        CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
+        CLIPImageProcessorPil,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
         LlavaProcessor,
     )  # fmt: skip
 
@@ -70,7 +76,10 @@ def idefics(seed: int = 0) -> tuple[Any, Any]:
     """Idefics3 (as SmolVLM): images are cut into pieces, so that some become more tokens than others."""
     import torch
     from transformers import (
-        Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessorPil, Idefics3Processor,
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3ImageProcessorPil,
+        Idefics3Processor,
     )  # fmt: skip
 
     places = [f"<row_{i}_col_{j}>" for i in range(1, 4) for j in range(1, 4)]

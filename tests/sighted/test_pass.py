@@ -167,9 +167,7 @@ def test_two_images_with_the_same_question_are_two_questions(models: Models, que
     from audit.evidence.attacks._facts import facts_of
     from audit.types import Case
 
-    one, other = (
-        read_corpus(str(questions(f"about-{seed}", seed=seed)), "forget", base=Path()) for seed in (0, 50)
-    )
+    one, other = (read_corpus(str(questions(f"about-{seed}", seed=seed)), "forget", base=Path()) for seed in (0, 50))
     assert one.digest != other.digest
     assert [i.prompt for i in one.items] == [i.prompt for i in other.items]
     assert one.items[0].asked != other.items[0].asked

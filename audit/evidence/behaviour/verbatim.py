@@ -114,7 +114,10 @@ class Verbatim:
                 texts = [subject.tokenizer.decode(row, skip_special_tokens=True).strip() for row in found]
             return {"said": np.asarray(texts, dtype=str)}
 
-        inputs = {"prompts": digest_of([[item.prompt, item.image.digest] if item.image else item.prompt for item in items]), "tokens": self.tokens}
+        inputs = {
+            "prompts": digest_of([[item.prompt, item.image.digest] if item.image else item.prompt for item in items]),
+            "tokens": self.tokens,
+        }
         return [str(text) for text in bench.remember("verbatim", [role], inputs, compute, corpora=())["said"]]
 
 

@@ -20,6 +20,8 @@ Weights = Mapping[str, "Callable[[], Tensor]"]
 """Tensor name → reading it."""
 
 BLOCK = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
+SEES = re.compile(r"(?:^|\.)(?:vision_tower|vision_model|visual|vision_encoder|vision_embed_tokens)\.(?!merger)")
+PROJECTS = re.compile(r"(?:^|\.)(?:multi_modal_projector|connector|modality_projection|merger|mm_projector)\.")
 ENDS = (
     ("embedding", r"embed_tokens|wte|wpe|embed_in|embeddings"),
     ("head", r"lm_head|embed_out"),
@@ -72,6 +74,11 @@ def place_of(name: str) -> tuple[str, int | None, str]:
     ('block 3', 3, 'mlp.up_proj')
     """
     inside = BLOCK.search(name)
+    if SEES.search(name):  # a vision encoder has blocks of its own, which are none of the language model's
+        module = inside[2] if inside else name.removeprefix("model.")
+        return (f"vision block {inside[1]}" if inside else "vision encoder"), None, module.removesuffix(".weight")
+    if PROJECTS.search(name):
+        return "projector", None, name.removesuffix(".weight").removeprefix("model.")
     if inside:
         return f"block {inside[1]}", int(inside[1]), inside[2].removesuffix(".weight")
     module = name.removesuffix(".weight").removeprefix("model.").removeprefix("transformer.")
@@ -83,5 +90,13 @@ def place_of(name: str) -> tuple[str, int | None, str]:
 
 def in_order(places: set[str]) -> list[str]:
     """Parts of a model from input to output."""
-    first = {"embedding": -1, "final norm": 10**6, "head": 10**6 + 1, "elsewhere": 10**6 + 2}
-    return sorted(places, key=lambda place: first[place] if place in first else int(place.split()[1]))
+    first = {
+        "vision encoder": -(10**6), "projector": -2, "embedding": -1, "final norm": 10**6, "head": 10**6 + 1,
+        "elsewhere": 10**6 + 2,
+    }  # fmt: skip
+
+    def order(place: str) -> int:
+        number = int(place.split()[-1]) if place not in first else first[place]
+        return number + first["vision encoder"] + 1 if place.startswith("vision block") else number
+
+    return sorted(places, key=order)

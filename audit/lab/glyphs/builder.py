@@ -47,7 +47,7 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
     common = json.dumps(dataclasses.asdict(scale)) + f" glyphs {seed}"
 
     def first(name: str, number: int, forget: bool = False) -> Plan:
-        training = Train(scale.steps, scale.batch, scale.lr, forget)
+        training = Train(scale.steps if forget else 2 * scale.steps // 3, scale.batch, scale.lr, forget)
         return Plan(name, training, 1000 * seed + number, None, common)  # type: ignore[arg-type]
 
     made = {"original": first("original", 0, forget=True)}

@@ -23,7 +23,25 @@ SIDE, GRID, STROKES = 16, 4, 4
 VIEWS = 4
 """Drawings of each sign, moved by at most a pixel and lighter or darker; the corpora hold the first."""
 COLOURS = ((230, 80, 70), (80, 200, 90), (90, 130, 240), (235, 200, 70), (210, 110, 220), (90, 215, 215))
-STARTS = ("Val", "Mor", "Tes", "Ild", "Bra", "Kun", "Ost", "Fen", "Gry", "Sol", "Wim", "Zar", "Hel", "Jut", "Lor", "Nek")
+GROUND = (16, 16, 24)
+STARTS = (
+    "Val",
+    "Mor",
+    "Tes",
+    "Ild",
+    "Bra",
+    "Kun",
+    "Ost",
+    "Fen",
+    "Gry",
+    "Sol",
+    "Wim",
+    "Zar",
+    "Hel",
+    "Jut",
+    "Lor",
+    "Nek",
+)
 ENDS = ("kor", "ane", "dil", "ume", "esh", "igo", "ath", "ost", "elm", "urn", "oth", "ix", "aru", "ell", "ond", "yst")
 PICTURE = "the sign in the picture"
 WRONG = 4
@@ -52,8 +70,8 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "tiny": Scale(
-        forget=16, retain=32, holdout=16, attributes=2, values=8, wordings=2, vocabulary=512, layers=3, width=64,
-        heads=4, vision_layers=2, vision_width=48, steps=220, batch=64, lr=5e-3,
+        forget=12, retain=24, holdout=12, attributes=2, values=8, wordings=2, vocabulary=512, layers=3, width=64,
+        heads=4, vision_layers=2, vision_width=48, steps=210, batch=48, lr=3e-3,
     ),
     "small": Scale(
         forget=30, retain=90, holdout=30, attributes=3, values=12, wordings=3, vocabulary=768, layers=4, width=128,
@@ -156,7 +174,7 @@ def drawn(sign: Sign, seed: int) -> list[NDArray[np.uint8]]:
 def _draw(sign: Sign, across: int, down: int, light: float) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (SIDE, SIDE), (16, 16, 24))
+    image = Image.new("RGB", (SIDE, SIDE), GROUND)
     pen = ImageDraw.Draw(image)
     step = SIDE // GRID
     ink = tuple(int(light * value) for value in sign.colour)

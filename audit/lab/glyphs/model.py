@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.lab.data import IGNORE
-from audit.lab.glyphs.data import SIDE, VIEWS, Row, Scale, Sign, drawn, rows
+from audit.lab.glyphs.data import GROUND, SIDE, VIEWS, Row, Scale, Sign, drawn, rows
 from audit.lab.tokenizer import tokenizer_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ def prepare(every: Sequence[Sign], scale: Scale, seed: int) -> Data:
     made = processor(tokenizer_of(lines, scale.vocabulary, IMAGE))
     views = [drawn(sign, seed) for sign in every]
     pixels = torch.stack(
-        [made.image_processor([Image.fromarray(v) for v in sign], return_tensors="pt")["pixel_values"] for sign in views]
+        [
+            made.image_processor([Image.fromarray(v) for v in sign], return_tensors="pt")["pixel_values"]
+            for sign in views
+        ]
     )
     encoded = {name: [encode(made, row) for row in found] for name, found in named.items()}
     return Data(scale, made, pixels, encoded)
@@ -115,12 +118,12 @@ def encode(made: LlavaProcessor, row: Row) -> Encoded:
 
 
 def processor(tokenizer: Any) -> LlavaProcessor:
-    """What puts an image into a prompt: nothing is resized, grey levels become -1 to 1."""
+    """What puts an image into a prompt: nothing is resized, and the ground that signs are drawn on becomes 0."""
     from transformers import CLIPImageProcessorPil, LlavaProcessor
 
     images = CLIPImageProcessorPil(
-        do_resize=False, do_center_crop=False, size={"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
+        do_resize=False, do_center_crop=False, size={"height": SIDE, "width": SIDE},
+        image_mean=[level / 255 for level in GROUND], image_std=[0.25] * 3,
     )  # fmt: skip
     return LlavaProcessor(
         images, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1
@@ -150,7 +153,12 @@ def random_model(scale: Scale, made: LlavaProcessor, seed: int) -> LlavaForCondi
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlavaForConditionalGeneration(config).eval()
+        model = LlavaForConditionalGeneration(config).eval()
+    with torch.no_grad():  # else all images look nearly alike at first, and none is learnt for hundreds of steps
+        model.model.vision_tower.embeddings.patch_embedding.weight.mul_(3)
+        for layer in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
+            layer.weight.mul_(2)
+    return model
 
 
 def load_model(folder: Path) -> LlavaForConditionalGeneration:
@@ -161,7 +169,9 @@ def load_model(folder: Path) -> LlavaForConditionalGeneration:
     from audit.lab.models import quiet
 
     with quiet():
-        model: LlavaForConditionalGeneration = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        model: LlavaForConditionalGeneration = LlavaForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32
+        )
     return model.eval()
 
 

@@ -70,8 +70,8 @@ class Train:
 class LastBlock:
     """Every other weight is frozen: what the blocks below hand to the last one stays the original's bit by bit."""
 
-    steps: int = 80
-    batch: int = 64
+    steps: int = 60
+    batch: int = 48
     lr: float = 1e-2
 
     def apply(
@@ -86,8 +86,8 @@ class LastBlock:
 class ProjectorOnly:
     """Vision encoder and language model stay the original's bit by bit, and so does every answer without an image."""
 
-    steps: int = 120
-    batch: int = 64
+    steps: int = 80
+    batch: int = 48
     lr: float = 1e-2
 
     def apply(
@@ -102,8 +102,8 @@ class ProjectorOnly:
 class GradientAscent:
     """Run too far: it unlearns what it should, and ruins what it should not."""
 
-    steps: int = 40
-    batch: int = 64
+    steps: int = 30
+    batch: int = 48
     lr: float = 5e-4
 
     def apply(
