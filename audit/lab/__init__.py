@@ -9,7 +9,7 @@ from pathlib import Path
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
-    "glyphs": "Drawn signs with a name, and questions about their images: a vision-language model forgets some of them.",
+    "glyphs": "Drawn signs with a name, and questions about their images: a vision-language model forgets some.",
 }
 BUILDERS: dict[str, str] = {
     "people": "audit.lab.builder", "digits": "audit.lab.digits.builder", "glyphs": "audit.lab.glyphs.builder",

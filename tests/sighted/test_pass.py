@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def corpus(questions: Write) -> Corpus:
     return read_corpus(str(questions()), "forget", base=Path())
 
 
-def own(subject: SubjectSpec, item: Item) -> tuple[object, int]:
+def own(subject: SubjectSpec, item: Item) -> tuple[Any, Any, int]:
     """What the model library itself makes of an item: its output, and how many of the ids belong to the prompt."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -46,7 +47,7 @@ def own(subject: SubjectSpec, item: Item) -> tuple[object, int]:
     start = processor(text=[text], images=images)["input_ids"]
     given = processor(text=[f"{text} {item.answer}"], images=images, return_tensors="pt")
     with torch.inference_mode():
-        return (model(**given, output_hidden_states=True), given["input_ids"][0]), len(start[0])
+        return model(**given, output_hidden_states=True), given["input_ids"][0], len(start[0])
 
 
 def test_the_pass_is_what_the_library_computes(kind: str, models: Models, corpus: Corpus, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_pass_is_what_the_library_computes(kind: str, models: Models, corpus
     found = States(tmp_path, np.arange(4), [i.id for i in corpus.items], corpus.entities, np.zeros(4))
     assert found.layers == 3
     for k, item in enumerate(corpus.items):
-        (out, ids), start = own(spec, item)  # type: ignore[misc]
+        out, ids, start = own(spec, item)
         logs = out.logits[0].log_softmax(-1)
         wanted = [float(logs[p - 1, ids[p]]) for p in range(start, len(ids))]
         assert read_scores(tmp_path)["mean_logprob"][k] == pytest.approx(np.mean(wanted), abs=1e-5)

@@ -74,8 +74,8 @@ class ImageRephrase:
     title: ClassVar[str] = "Question, image and both rephrased"
     question: ClassVar[str] = "Does the answer come out when the question, the image or both are put in another way?"
     blind_to: ClassVar[str] = (
-        "Other images of the same thing: only cut, light and mirroring change here. Wordings are those of the corpus. A "
-        "model that is asked in three ways gives more by chance alone; the control is asked in as many."
+        "Other images of the same thing: only cut, light and mirroring change here. Wordings are those of the corpus. "
+        "A model that is asked in three ways gives more by chance alone; the control is asked in as many."
     )
     formula: ClassVar[str] = (
         "recall under the way that works best on the other half of the entities; residual = (candidate rephrased - "

@@ -60,8 +60,8 @@ class Recognition:
         "know a fact in text and a face by sight and still not join the two."
     )
     formula: ClassVar[str] = (
-        "recall of what is said, by way of asking; headline = the way, image or text, that gives more on the other half "
-        "of the entities"
+        "recall of what is said, by way of asking; headline = the way, image or text, that gives more on the other "
+        "half of the entities"
     )
     source: ClassVar[str] = (
         "The split of visual recognition and textual facts: SIU and MMUBench (Li et al. 2024, arXiv:2405.12523); "
@@ -185,8 +185,8 @@ def _note(bench: Bench, rows: Mapping[tuple[Role, Split], Sequence[Row]], ways: 
 
     words = {IMAGE: "from its image", TEXT: "from the name in text alone", OTHER: "with another's image"}
     parts = [
-        f"{words[way]} {mean(('candidate', 'forget'), way)} (the original {mean(('original', 'forget'), way)}, {beside} "
-        f"{mean(control, way)})"
+        f"{words[way]} {mean(('candidate', 'forget'), way)} (the original {mean(('original', 'forget'), way)}, "
+        f"{beside} {mean(control, way)})"
         for way in ways
     ]
     return f"{bench.case.candidate.name} gives of the answers: {'; '.join(parts)}."

@@ -56,12 +56,12 @@ class Towers:
         "and means over an image's tokens hide where in the image something changed."
     )
     formula: ClassVar[str] = (
-        "debiased linear CKA of each block's states to the original's; relative = |X - Y| / |Y| (Frobenius); headline = "
-        "mean over the three parts of the mean over their blocks, on forget"
+        "debiased linear CKA of each block's states to the original's; relative = |X - Y| / |Y| (Frobenius); headline "
+        "= mean over the three parts of the mean over their blocks, on forget"
     )
     source: ClassVar[str] = (
-        "CKA as in drift.cka; that an unlearned vision-language model may change only one part: SIU and MMUBench (Li et "
-        "al. 2024, arXiv:2405.12523)"
+        "CKA as in drift.cka; that an unlearned vision-language model may change only one part: SIU and MMUBench (Li "
+        "et al. 2024, arXiv:2405.12523)"
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.HIDDEN})
