@@ -122,7 +122,9 @@ def _check_counts(tokenizer: SightedTokenizer, model: PreTrainedModel, name: str
     import torch
     from PIL import Image
 
-    prepared, text = tokenizer.eyes.prepare(Image.new("RGB", (48, 32), (128, 128, 128)))
+    side = getattr(model.config.vision_config, "image_size", None)
+    size = (side, side) if isinstance(side, int) else (64, 64)
+    prepared, text = tokenizer.eyes.prepare(Image.new("RGB", size, (128, 128, 128)))
     ids = torch.tensor([tokenizer(text)["input_ids"]], device=_device(model))
     given = {key: value.to(ids.device) for key, value in prepared.items()}
     try:

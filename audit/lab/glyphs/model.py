@@ -118,11 +118,11 @@ def encode(made: LlavaProcessor, row: Row) -> Encoded:
 
 
 def processor(tokenizer: Any) -> LlavaProcessor:
-    """What puts an image into a prompt: nothing is resized, and the ground that signs are drawn on becomes 0."""
+    """What puts an image into a prompt: the ground that signs are drawn on becomes 0."""
     from transformers import CLIPImageProcessorPil, LlavaProcessor
 
     images = CLIPImageProcessorPil(
-        do_resize=False, do_center_crop=False, size={"height": SIDE, "width": SIDE},
+        do_center_crop=False, size={"height": SIDE, "width": SIDE},
         image_mean=[level / 255 for level in GROUND], image_std=[0.25] * 3,
     )  # fmt: skip
     return LlavaProcessor(
