@@ -18,6 +18,25 @@ from audit.types import Access, SubjectSpec
 from audit.views.methods import Setting, settings_of_class
 
 PLAIN = "a plain model"
+EVERYTHING = "text, logits, hidden states, weights"
+MODELS: dict[str, tuple[str, str, str, str]] = {
+    "image classifier": (
+        "an image classifier",
+        "A model of transformers that sorts images into classes, or a state dict of timm.",
+        EVERYTHING,
+        "SalUn (Fan et al. 2024), label-agnostic forgetting (Shen et al. 2024), Are We Truly Forgetting? "
+        "(arXiv:2503.06991)",
+    ),
+    "vision-language model": (
+        "a vision-language model",
+        "A model of transformers that answers in words (LLaVA, Idefics, SmolVLM, Qwen-VL and their like), with its "
+        "processor: an item has an image and a question, and may have the same question in text alone.",
+        f"{EVERYTHING} of vision encoder, projector and language model",
+        "UnLOK-VQA (arXiv:2505.01456), SIU and MMUBench (arXiv:2405.12523), MLLMU-Bench (arXiv:2410.22108), and the "
+        "models under SAUCE (arXiv:2503.14530)",
+    ),
+}
+"""Kinds of plain subjects besides language models, told by their files: what each is, how it works, seen, covers."""
 
 
 @lru_cache(maxsize=32)
@@ -43,6 +62,12 @@ def table() -> pd.DataFrame:
     for kind in SYSTEMS:
         cls = system_class(kind)
         rows.append((kind, cls.title, cls.does, seen(kind), cls.papers))
+    return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
+
+
+def models() -> pd.DataFrame:
+    """As `table`, of the kinds of plain subjects that need no kind in a case file."""
+    rows = [(kind, *words) for kind, words in MODELS.items()]
     return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
 
 
