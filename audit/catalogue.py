@@ -96,6 +96,7 @@ CATALOGUE: dict[str, str] = {
     "attacks.contrast_decoding": "ContrastDecoding",
     "attacks.restore_layers": "RestoreLayers",
     "attacks.image_rephrase": "ImageRephrase",
+    "attacks.image_projection": "ImageProjection",
     "concepts.weight_delta": "WeightDelta",
     "concepts.value_vectors": "ValueVectors",
     "concepts.transplant": "Transplant",

@@ -52,13 +52,12 @@ def test_every_fact_is_asked_of_the_image_and_by_the_name(every: list[Sign]) -> 
 
 def test_rows_are_what_the_audit_reads(every: list[Sign], data: Data, tmp_path: Any) -> None:
     """The lab writes its token ids itself; they are those of the audit's own door."""
+    import torch
     from PIL import Image
 
     from audit.activations.encode import encode
     from audit.activations.eyes import Eyes, SightedTokenizer
     from audit.corpora.images import picture
-
-    import torch
 
     Image.fromarray(drawn(every[0], 0)[0]).save(tmp_path / "a.png")
     seen = picture("a.png", "a", tmp_path)

@@ -57,7 +57,9 @@ def test_a_processor_that_is_none(copy: SubjectSpec) -> None:
 
 def test_a_system_on_such_a_model_is_refused_in_words(copy: SubjectSpec) -> None:
     guarded = SubjectSpec("guarded", "candidate", copy.path, {"kind": "prompt_guard", "prefix": "No."})
-    with pytest.raises(SubjectError, match=r"guarded is .* on a vision-language model, and such systems here read texts"):
+    with pytest.raises(
+        SubjectError, match=r"guarded is .* on a vision-language model, and such systems here read texts"
+    ):
         check_subject(guarded)
 
 
