@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,11 @@ VERDICT = (
     "behaviour.recall", "behaviour.probability", "behaviour.recognition", "utility.retain", "probes.linear",
     "attacks.head_projection",
 )  # fmt: skip
-QUICK = {"probes.linear": {"nulls": 4}, "attacks.image_rephrase": {"items": 18}, "drift.towers": {"draws": 50}}
+QUICK = {
+    "probes.linear": {"nulls": 2}, "attacks.image_rephrase": {"items": 18}, "drift.towers": {"draws": 50},
+    "privacy.gradnorm": {"items": 8}, "attacks.early_exit": {"items": 12, "retain_items": 4},
+    "behaviour.extraction_likelihood": {"items": 12},
+}  # fmt: skip
 Measure = Callable[..., Finding]
 
 
@@ -157,7 +162,7 @@ def test_what_would_leave_the_image_out_is_not_asked_and_says_so(measure: Measur
 FAST = sorted(
     id for id in CATALOGUE
     if readable(evidence_class(id), Modality.IMAGE_TEXT)
-    and id.startswith(("behaviour.", "utility.", "privacy.", "attacks.lens", "attacks.answer", "attacks.weight"))
+    and id.startswith(("behaviour.", "utility.", "privacy.", "attacks.lens", "attacks.answer", "attacks.early"))
 )  # fmt: skip
 
 
@@ -165,6 +170,28 @@ FAST = sorted(
 def test_evidence_of_language_models_holds_with_the_image(measure: Measure, id: str) -> None:
     finding = measure(id, "untouched")
     assert finding.status is not Status.FAILED, finding.provenance.get("traceback")
-    if finding.status is Status.MEASURED and not id.startswith("attacks.weight"):
+    if finding.status is Status.MEASURED and not id.startswith("attacks.early"):
         assert finding.residual
         assert finding.residual.value == 1.0
+
+
+def test_a_live_answer_is_the_audits_with_the_image(glyphs_lab: Path, bench_on: Callable[..., Bench]) -> None:
+    from audit.live import Models
+    from audit.live.ask import Sampling, answers
+    from audit.live.told import told
+
+    bench = bench_on("projector-only")
+    models = Models(glyphs_lab / "case.toml", root=glyphs_lab, cache=Cache(views()), device="cpu")
+    try:
+        for name, role in (("original", "original"), ("projector-only", "candidate")):
+            item = bench.corpus("forget").items[1]
+            last = list(answers(models, [name], item, Sampling(length=12)))[-1]
+            assert not last.problem
+            assert last.text == bench.says(role, "forget")[1]  # type: ignore[arg-type]
+            seen = told(models, name, item)
+            assert not seen.problem
+            table = bench.likelihood(role, "forget")  # type: ignore[arg-type]
+            row = table[(table["item"] == item.id) & (table["variant"] == "answer")].iloc[0]
+            assert seen.whole == pytest.approx(math.exp(row["mean_logprob"] * row["tokens"]), rel=1e-3)
+    finally:
+        models.close()
