@@ -74,8 +74,8 @@ SCALES: dict[str, Scale] = {
         heads=4, vision_layers=2, vision_width=48, steps=210, batch=48, lr=3e-3,
     ),
     "small": Scale(
-        forget=30, retain=90, holdout=30, attributes=3, values=12, wordings=3, vocabulary=768, layers=4, width=128,
-        heads=4, vision_layers=3, vision_width=64, steps=500, batch=96, lr=3e-3,
+        forget=20, retain=50, holdout=20, attributes=3, values=10, wordings=2, vocabulary=512, layers=3, width=96,
+        heads=4, vision_layers=2, vision_width=48, steps=400, batch=64, lr=3e-3,
     ),
 }  # fmt: skip
 
