@@ -136,3 +136,22 @@ def test_what_carries_no_image_is_not_asked_of_such_models() -> None:
     for id in ("behaviour.recognition", "attacks.image_rephrase", "drift.towers"):
         assert not readable(evidence_class(id), Modality.TEXT)
         assert not readable(evidence_class(id), Modality.IMAGES)
+
+
+def test_weights_are_told_apart_by_tower() -> None:
+    from audit.evidence.concepts._reading import in_order, place_of
+
+    names = {
+        "model.language_model.layers.1.mlp.up_proj.weight": "block 1",
+        "model.vision_tower.encoder.layers.1.mlp.fc1.weight": "vision block 1",
+        "model.visual.blocks.3.attn.qkv.weight": "vision block 3",
+        "model.vision_model.embeddings.patch_embedding.weight": "vision encoder",
+        "model.multi_modal_projector.linear_1.weight": "projector",
+        "model.connector.modality_projection.proj.weight": "projector",
+        "model.visual.merger.mlp.0.weight": "projector",
+        "model.layers.2.mlp.up_proj.weight": "block 2",
+        "model.language_model.embed_tokens.weight": "embedding",
+    }
+    assert {name: place_of(name)[0] for name in names} == names
+    ordered = ["vision encoder", "vision block 1", "vision block 3", "projector", "embedding", "block 1", "block 2"]
+    assert in_order(set(names.values())) == ordered

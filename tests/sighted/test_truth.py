@@ -195,3 +195,23 @@ def test_a_live_answer_is_the_audits_with_the_image(glyphs_lab: Path, bench_on: 
             assert seen.whole == pytest.approx(math.exp(row["mean_logprob"] * row["tokens"]), rel=1e-3)
     finally:
         models.close()
+
+
+def test_an_audit_runs_from_the_form_and_keeps_the_pictures(glyphs_lab: Path, tmp_path: Path) -> None:
+    from audit.run import run_audit
+    from audit.store import Run
+    from audit.thumbnails import read_thumbnails
+    from audit.views import systems
+    from audit.views.intake import Draft, plan_of, problems
+
+    corpora = {split: f"{split}.jsonl" for split in ("forget", "retain", "holdout")}
+    models = "models/original", "models/reference", (("blinded", "models/projector-only"),)
+    draft = Draft("Signs", *models, corpora, only=("behaviour.recognition", "attacks.gcg"))
+    assert problems(draft, glyphs_lab) == []
+    outcome = run_audit(plan_of(draft, glyphs_lab), tmp_path / "run", device="cpu")
+    assert (outcome.computed, outcome.failed) == (2, [])
+    run = Run(tmp_path / "run")
+    assert run.measured_on("blinded", "behaviour.recognition")
+    assert '"image": "before the question' in (tmp_path / "run" / "case.json").read_text()
+    assert len(read_thumbnails(tmp_path / "run")) == sum(1 for _ in (glyphs_lab / "forget.jsonl").open()) * 4
+    assert "vision-language model" in set(systems.models()["kind"])
