@@ -70,7 +70,7 @@ class Train:
 class LastBlock:
     """Every other weight is frozen: what the blocks below hand to the last one stays the original's bit by bit."""
 
-    steps: int = 60
+    steps: int = 100
     batch: int = 48
     lr: float = 1e-2
 
