@@ -71,7 +71,7 @@ class LastBlock:
     """Every other weight is frozen: what the blocks below hand to the last one stays the original's bit by bit."""
 
     steps: int = 100
-    batch: int = 48
+    batch: int = 32
     lr: float = 1e-2
 
     def apply(
@@ -87,7 +87,7 @@ class ProjectorOnly:
     """Vision encoder and language model stay the original's bit by bit, and so does every answer without an image."""
 
     steps: int = 80
-    batch: int = 48
+    batch: int = 32
     lr: float = 1e-2
 
     def apply(
@@ -103,7 +103,7 @@ class GradientAscent:
     """Run too far: it unlearns what it should, and ruins what it should not."""
 
     steps: int = 30
-    batch: int = 48
+    batch: int = 32
     lr: float = 5e-4
 
     def apply(
