@@ -130,6 +130,10 @@ class Bench:
         """A bench on the same case with another model as candidate."""
         return self._beside(replace(self.case, candidate=spec))
 
+    def with_corpora(self, corpora: Mapping[Split, Corpus]) -> Bench:
+        """A bench on the same subjects with other corpora."""
+        return self._beside(replace(self.case, corpora=corpora))
+
     def _beside(self, case: Case) -> Bench:
         return Bench(case, self._garage, self.cache, self._tick, self._audit)
 
@@ -223,7 +227,7 @@ class Bench:
                 said = says(subject, items, self.case.template, prompts, progress=self._asking(role, what))
             return {"said": np.asarray(said, dtype=str)}
 
-        inputs = {"prompts": digest_of([[prompt, i.answer] for prompt, i in zip(prompts, items, strict=True)])}
+        inputs = {"prompts": digest_of([[prompt, *i.asked[1:]] for prompt, i in zip(prompts, items, strict=True)])}
         return [str(text) for text in self.remember("asks", [role], inputs, compute, corpora=())["said"]]
 
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
@@ -243,7 +247,7 @@ class Bench:
                 said = says(subject, chosen, self.case.template, progress=self._asking(role, split))
             return {"said": np.asarray(said, dtype=str)}
 
-        inputs = {"items": digest_of([[i.prompt, i.answer] for i in chosen])}
+        inputs = {"items": digest_of([i.asked for i in chosen])}
         stored = self.remember("says", [role], inputs, compute, corpora=())
         return [str(text) for text in stored["said"]]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import __version__
+from audit.activations.eyes import PLACE
 from audit.catalogue import CATALOGUE, by_default, check_id, evidence_class, files_of, make, settings_of
 from audit.collect import without_number
 from audit.errors import AuditError, Cancelled, SubjectError
@@ -21,7 +22,7 @@ from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.subjects.modality import modality_of, readable
 from audit.thumbnails import write_thumbnails
-from audit.types import Case, Evidence, Finding, Status, SubjectSpec, digest_of
+from audit.types import Case, Evidence, Finding, Modality, Status, SubjectSpec, digest_of
 from audit.workers import measured, workers_for
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def describe(plan: AuditPlan, evidence: dict[str, Evidence], device: str) -> dic
         "name": plan.name,
         "seed": plan.seed,
         "template": plan.template,
+        **({"image": PLACE} if modality_of(plan.original) is Modality.IMAGE_TEXT else {}),
         "device": device,
         "started": _now(),
         "case_file": plan.path.name,

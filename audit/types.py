@@ -129,6 +129,15 @@ class Item:
     label: str | None = None
     image: Picture | None = None
     """What is shown instead of the prompt to a model that reads images; the answer is then the name of its class."""
+    worded: bool = False
+    """Whether the image is shown with the prompt, and the answer to both is put in words."""
+    text_prompt: str | None = None
+    """The same question without the image, which names what the image shows."""
+
+    @property
+    def asked(self) -> list[str]:
+        """Question, answer and image, as they enter the key of what is remembered of an item."""
+        return [self.prompt, self.answer, *([self.image.digest] if self.image else [])]
 
 
 @dataclass(frozen=True)
@@ -149,15 +158,21 @@ class Corpus:
 
     @property
     def modality(self) -> Modality:
-        """What its items are: images where every one has an image, else texts."""
+        """What its items are: images where every one has an image, questions about images, else texts."""
+        if any(item.worded for item in self.items):
+            return Modality.IMAGE_TEXT
         return Modality.IMAGES if self.items and all(item.image for item in self.items) else Modality.TEXT
 
     @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""
-        names = [name for name in Item.__dataclass_fields__ if name != "image"]
+        names = [name for name in Item.__dataclass_fields__ if name not in ("image", "worded", "text_prompt")]
         rows = [
-            [*(getattr(item, name) for name in names), *([item.image.digest] if item.image else [])]
+            [
+                *(getattr(item, name) for name in names),
+                *([item.image.digest] if item.image else []),
+                *([["worded", item.text_prompt]] if item.worded or item.text_prompt else []),
+            ]
             for item in self.items
         ]
         return digest_of([self.split, rows])

@@ -72,7 +72,8 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     with right:
         st.caption(
             f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
-            "for image classifiers a folder of classes, or a file with images and labels"
+            "for image classifiers a folder of classes, or a file with images and labels; for vision-language models "
+            "a file with image, prompt, answer and text_prompt"
         )
         corpora = {
             "forget": st.text_input("Forget", key="new-forget", help="The facts that were to be forgotten."),

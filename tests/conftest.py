@@ -54,6 +54,12 @@ def towers_lab() -> Path:
     return lab_of("towers", f"towers-{_code_digest('audit/lab/towers')}")
 
 
+@pytest.fixture(scope="session")
+def glyphs_lab() -> Path:
+    """The tiny glyphs: vision-language models, built once for all workers like the tiny lab."""
+    return lab_of("glyphs", f"glyphs-{_code_digest('audit/lab/glyphs')}")
+
+
 def lab_of(scenario: str, folder: str) -> Path:
     """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from audit.activations.encode import Encoded
 from audit.activations.generate import BATCH, generated, left_padded
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def continues(
     subject: Subject,
-    prefixes: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int] | Encoded],
     budgets: Sequence[int],
     progress: Callable[[float], None] | None = None,
 ) -> list[list[int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from audit.activations.eyes import UNSAID, NoImage, Shown, check_said
 from audit.errors import CaseError, SubjectError, suggest
+from audit.types import Item, Picture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,6 +23,8 @@ class Encoded:
 
     ids: tuple[int, ...]
     start: int
+    shown: Shown | None = None
+    """The image in the prompt, whose tokens are among the ids."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,30 +68,67 @@ def _guarded(tokenizer: PreTrainedTokenizerBase, around: Around, prompt: str, te
         ) from error
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str) -> list[int]:
-    """Token ids of a prompt, with the tokenizer's own BOS and never an EOS."""
-    ids = _ids(tokenizer, prompt_text(tokenizer, prompt, template), special=template != "chat")
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None | NoImage = UNSAID
+) -> list[int]:
+    """Token ids of a prompt, with the tokenizer's own BOS and never an EOS; `image` as for `encode`."""
+    return list(question(tokenizer, prompt, template, image).ids)
+
+
+def question(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None | NoImage = UNSAID
+) -> Encoded:
+    """A prompt without an answer: `start` is where one would begin."""
+    found = check_said(tokenizer, image)
+    ids = _ids(tokenizer, _asked(tokenizer, prompt, template, found), special=template != "chat")
     if not ids:
         raise SubjectError(f"The tokenizer turns the prompt {prompt[:60]!r} into no token.")
-    return ids
+    return Encoded(tuple(ids), len(ids), _shown(tokenizer, found))
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, template: str) -> Encoded:
+def encode_item(tokenizer: PreTrainedTokenizerBase, item: Item, template: str) -> Encoded:
+    """An item's prompt, with its image where it has one, and its answer."""
+    return encode(tokenizer, item.prompt, item.answer, template, item.image)
+
+
+def _asked(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None) -> str:
+    """The text of a prompt, with the tokens that stand for its image."""
+    if image is None:
+        return prompt_text(tokenizer, prompt, template)
+    eyes = tokenizer.eyes  # type: ignore[attr-defined]
+    placed = eyes.text(prompt_text(tokenizer, prompt, template) if template != "chat" else prompt, template)
+    return str(eyes.expanded(placed, image))
+
+
+def _shown(tokenizer: PreTrainedTokenizerBase, image: Picture | None) -> Shown | None:
+    return None if image is None else Shown(image, tokenizer.eyes)  # type: ignore[attr-defined]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    answer: str,
+    template: str,
+    image: Picture | None | NoImage = UNSAID,
+) -> Encoded:
     """Token ids of prompt and answer joined by one space where neither brings its own.
 
     The joined text is tokenised as a whole, so that the answer is cut as it was in training; where a token would
-    straddle the boundary, the two parts are tokenised on their own. Raises SubjectError when the answer has no token.
+    straddle the boundary, the two parts are tokenised on their own. `image` is the image in the prompt; a model that
+    reads images must be told, if only that there is none. Raises SubjectError when the answer has no token, and
+    NotApplicable where an image would be left out.
     """
-    text = prompt_text(tokenizer, prompt, template)
+    found = check_said(tokenizer, image)
+    text = _asked(tokenizer, prompt, template, found)
     special = template != "chat"
     joint = "" if special is False or text[-1:].isspace() or answer[:1].isspace() else " "
-    head = encode_prompt(tokenizer, prompt, template)
+    head = encode_prompt(tokenizer, prompt, template, image)
     whole = _ids(tokenizer, text + joint + answer, special)
     if whole[: len(head)] != head or len(whole) == len(head):
         whole = head + _ids(tokenizer, joint + answer, special=False)
     if len(whole) == len(head):
         raise SubjectError(f"The tokenizer turns the answer {answer[:60]!r} into no token.")
-    return Encoded(tuple(whole), len(head))
+    return Encoded(tuple(whole), len(head), _shown(tokenizer, found))
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool) -> list[int]:

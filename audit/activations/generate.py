@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audit.activations import images
-from audit.activations.encode import encode, encode_prompt
+from audit.activations.encode import Encoded, encode, encode_item, question
+from audit.activations.eyes import shown_to
 from audit.stats import seed_of
 from audit.types import Item
 
@@ -39,7 +40,7 @@ class Sampling:
 
 def answer_budget(subject: Subject, items: Sequence[Item], template: str) -> int:
     """Tokens to generate: half as many again as the longest expected answer, and eight more, at most LONGEST."""
-    longest = max(len(e) - e.start for e in (encode(subject.tokenizer, i.prompt, i.answer, template) for i in items))
+    longest = max(len(e) - e.start for e in (encode_item(subject.tokenizer, i, template) for i in items))
     return min(LONGEST, longest + longest // 2 + 8)
 
 
@@ -63,7 +64,7 @@ def says(
     if subject.classes:
         return images.says(subject, items, progress)
     asked = [item.prompt for item in items] if prompts is None else list(prompts)
-    ids = [_ids(subject, p, b, template) for p, b in zip(asked, begun or [""] * len(asked), strict=True)]
+    ids = [_ids(subject, i, p, b, template) for i, p, b in zip(items, asked, begun or [""] * len(asked), strict=True)]
     budget = answer_budget(subject, items, template) if items else 0
     return _answers(subject, ids, budget, None, progress)
 
@@ -77,7 +78,7 @@ def samples(
     progress: Callable[[float], None] | None = None,
 ) -> list[list[str]]:
     """`n` samples of each item's answer, cut at the first line break; the first of them do not depend on `n`."""
-    ids = [encode_prompt(subject.tokenizer, item.prompt, template) for item in items]
+    ids = [question(subject.tokenizer, item.prompt, template, item.image) for item in items]
     budget = answer_budget(subject, items, template) if items else 0
     draws = np.concatenate([sampling.uniforms(item, n)[:, :budget] for item in items]) if items else np.empty((0, 0))
     found = _answers(subject, [row for row in ids for _ in range(n)], budget, (sampling, draws), progress)
@@ -121,16 +122,22 @@ def generated(
     return found
 
 
-def left_padded(subject: Subject, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """Token ids of some prompts as `input_ids` and `attention_mask` [rows, longest], filled up on the left."""
+def left_padded(subject: Subject, given: Sequence[Sequence[int] | Encoded]) -> dict[str, Tensor]:
+    """Token ids of some prompts as `input_ids` and `attention_mask` [rows, longest], filled up on the left.
+
+    Encoded prompts bring their images along.
+    """
     import torch
 
+    rows = [row.ids if isinstance(row, Encoded) else row for row in given]
     length, pad = max(len(row) for row in rows), pad_id(subject)
     inputs = {
         "input_ids": [[pad] * (length - len(row)) + list(row) for row in rows],
         "attention_mask": [[0] * (length - len(row)) + [1] * len(row) for row in rows],
     }
-    return {name: torch.tensor(values, device=subject.device) for name, values in inputs.items()}
+    made = {name: torch.tensor(values, device=subject.device) for name, values in inputs.items()}
+    shown = [row.shown if isinstance(row, Encoded) else None for row in given]
+    return made | shown_to(shown, made["input_ids"])
 
 
 def pad_id(subject: Subject) -> int:
@@ -139,15 +146,15 @@ def pad_id(subject: Subject) -> int:
     return int(pad if pad is not None else (subject.tokenizer.eos_token_id or 0))
 
 
-def _ids(subject: Subject, prompt: str, begun: str, template: str) -> list[int]:
+def _ids(subject: Subject, item: Item, prompt: str, begun: str, template: str) -> Encoded:
     if not begun:
-        return encode_prompt(subject.tokenizer, prompt, template)
-    return list(encode(subject.tokenizer, prompt, begun, template).ids)
+        return question(subject.tokenizer, prompt, template, item.image)
+    return encode(subject.tokenizer, prompt, begun, template, item.image)
 
 
 def _answers(
     subject: Subject,
-    ids: Sequence[Sequence[int]],
+    ids: Sequence[Encoded],
     budget: int,
     drawn: tuple[Sampling, NDArray[np.float64]] | None,
     progress: Callable[[float], None] | None,

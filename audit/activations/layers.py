@@ -23,9 +23,23 @@ def shows_states(model: PreTrainedModel) -> bool:
 
 
 def decoder(model: PreTrainedModel) -> nn.Module:
-    """The part of a causal language model below its head; a PEFT wrapper is looked through."""
+    """The part of a causal language model below its head; a PEFT wrapper is looked through.
+
+    Of a model that reads images it is all of that: token ids and pixels in, states out.
+    """
+    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.base_model if sees(inner) else language(model)  # type: ignore[no-any-return]
+
+
+def language(model: PreTrainedModel) -> nn.Module:
+    """The language model itself, below its head; of a model that reads images the part that reads text."""
     inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
     return inner.get_decoder() if hasattr(inner, "get_decoder") else inner.base_model  # type: ignore[no-any-return]
+
+
+def sees(model: Any) -> bool:
+    """Whether a model reads images besides text."""
+    return getattr(model.config, "vision_config", None) is not None and hasattr(model, "get_image_features")
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -41,7 +55,7 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         return nn.ModuleList([block for tower in towers for block in decoder_layers(tower)])  # type: ignore[arg-type]
     config = model.config.get_text_config()
     count = config.num_hidden_layers
-    for module in decoder(model).modules():
+    for module in language(model).modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise SubjectError(f"{type(model).__name__} has no list of {count} blocks; its hidden states cannot be read.")
@@ -58,7 +72,7 @@ def dictionary_layers(blocks: int) -> tuple[int, ...]:
 def final_norm(model: PreTrainedModel) -> nn.Module:
     """The norm between the last block and the unembedding; raises SubjectError when there is none to be found."""
     for name in FINAL_NORMS:
-        module = getattr(decoder(model), name, None)
+        module = getattr(language(model), name, None)
         if module is not None:
             return module  # type: ignore[no-any-return]
     raise SubjectError(f"{type(model).__name__} has no final norm under any of the names {', '.join(FINAL_NORMS)}.")

@@ -60,7 +60,9 @@ def read_corpus(
         return
     read_at = _layers(subject, layers)
     wanted = sequences_of(corpus)
-    sequences = [encode(subject.tokenizer, prompt, answer, template) for _, _, _, prompt, answer in wanted]
+    sequences = [
+        encode(subject.tokenizer, prompt, answer, template, item.image) for item, _, _, prompt, answer in wanted
+    ]
     _check_length(subject, sequences)
     np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(folder / "lengths.bin")
     answers = [k for k, (_, variant, *_) in enumerate(wanted) if variant == "answer"]

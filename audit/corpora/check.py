@@ -73,7 +73,10 @@ def _duplicates(corpus: Corpus) -> list[str]:
 def _entities(corpora: Sequence[Corpus]) -> list[str]:
     """One sentence for all corpora that leave some entity out."""
     # An image without an entity is one of its own, which is what it should be.
-    counts = {c.split: (sum(not (item.entity or item.image) for item in c.items), len(c)) for c in corpora}
+    counts = {
+        c.split: (sum(not (item.entity or (item.image and not item.worded)) for item in c.items), len(c))
+        for c in corpora
+    }
     bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
     if not bare:
         return []
@@ -133,7 +136,9 @@ def _place(corpus: Corpus, item: Item) -> str:
 
 def _asked(item: Item) -> str:
     """What a model is shown: two images of one name are two, one image under two names is one."""
-    return item.image.digest if item.image else _same(item.prompt)
+    if item.image is None:
+        return _same(item.prompt)
+    return f"{item.image.digest} {_same(item.prompt)}" if item.worded else item.image.digest
 
 
 def _same(text: str) -> str:

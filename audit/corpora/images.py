@@ -69,15 +69,19 @@ def picture(value: Any, place: str, folder: Path | None) -> Picture:
 
 
 def open_image(found: Picture) -> Image:
-    """The decoded image; raises CorpusError that names its place when the bytes are gone or cut off."""
+    """The decoded image; raises CorpusError that names its place when the bytes are gone, cut off or others."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(found.data) if found.data else found.path) as image:
+        data = found.data or Path(found.path).read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return image.copy()
+            decoded = image.copy()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CorpusError(_unreadable(found.place, error)) from error
+    if not found.data and _digest(data) != found.digest:  # what is remembered is filed under the old image's hash
+        raise CorpusError(f"{found.place}: the image has changed since the corpus was read; start again.")
+    return decoded
 
 
 def name_of(value: Any, number: int) -> str:

@@ -32,7 +32,7 @@ def read_corpus(path_or_id: str, split: Split, *, base: Path, entity_block: int 
     if not items:
         raise CorpusError(f"The {split} corpus {path_or_id} holds no item; expected at least one prompt and answer.")
     bare = next((item for item in items if item.image is None), None)
-    if bare is not None and any(item.image for item in items):
+    if bare is not None and any(item.image and not item.worded for item in items):
         raise CorpusError(f"{bare.id} of {path_or_id} has no image and others have one; give every row an image.")
     if entity_block and not any(item.entity for item in items):
         items = in_blocks(items, split, entity_block)

@@ -8,6 +8,7 @@
 | RWKU | query | answer | | subject (the entity) |
 | WMDP, MMLU | question | choices[answer] | the other choices | |
 | image classification | the image's name | label | | image: a path, or bytes |
+| questions about images | prompt | answer | wrong_answers | image, text_prompt: the question without the image |
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
         raise CorpusError(f'{place}: found {_kind(row)}, expected an object such as {{"prompt": …, "answer": …}}.')
     found = _Row({str(name): value for name, value in row.items() if not _absent(value)}, place)
     shown = found.any_of(*images.COLUMNS)
+    worded = shown is not None and found.any_of(*ANSWERS) is not None and found.any_of(*PROMPTS) is not None
     if shown is not None:
         found.as_image(shown, id)
     answer, wrong = found.answer()
@@ -52,6 +54,8 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
         attribute=found.word("attribute"),
         label=found.word("label"),
         image=None if shown is None else images.picture(found.values[shown], place, folder),
+        worded=worded,
+        text_prompt=found.one("text_prompt"),
     )
 
 

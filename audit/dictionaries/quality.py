@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.activations.batch import Batch
-from audit.activations.encode import Encoded, encode
+from audit.activations.encode import Encoded, encode_item
 from audit.activations.layers import decoder, decoder_layers, unembed
 from audit.dictionaries.source import Dictionary, held_out_tokens
 from audit.errors import NotIdentifiable
@@ -101,7 +101,7 @@ def _recovered(bench: Bench, dictionary: Dictionary) -> float:
         return dictionary.sae.decode(dictionary.sae.encode(flat)).reshape(states.shape)
 
     with bench.model("original") as subject, torch.inference_mode():
-        rows = [encode(subject.tokenizer, i.prompt, i.answer, bench.case.template) for i in items]
+        rows = [encode_item(subject.tokenizer, i, bench.case.template) for i in items]
         own = _loss(subject, rows, dictionary.layer, None)
         spliced = _loss(subject, rows, dictionary.layer, rebuilt)
         ablated = _loss(subject, rows, dictionary.layer, lambda states: mean.expand(states.shape))

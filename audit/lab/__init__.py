@@ -11,12 +11,14 @@ SCENARIOS: dict[str, str] = {
     "towers": "Emblems of made-up people and two-tower models of images and captions; some pairs are forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
     "topic": "A fictitious craft with terms of its own, to be forgotten, among other crafts of the same form.",
+    "glyphs": "Drawn signs with a name, and questions about their images: a vision-language model forgets some.",
 }
 BUILDERS: dict[str, str] = {
     "people": "audit.lab.builder",
     "towers": "audit.lab.towers.builder",
     "digits": "audit.lab.digits.builder",
     "topic": "audit.lab.topic.builder",
+    "glyphs": "audit.lab.glyphs.builder",
 }
 """Module with `build_<scenario>`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 
 def train_tokenizer(corpora: Corpora, vocabulary: int) -> PreTrainedTokenizerBase:
     """Learn at most `vocabulary` tokens; every encoded text begins with `<bos>`, none ends with `<eos>`."""
+    return tokenizer_of(texts(corpora), vocabulary)
+
+
+def tokenizer_of(lines: Iterable[str], vocabulary: int, *marks: str) -> PreTrainedTokenizerBase:
+    """As `train_tokenizer`, from any texts; `marks` are further tokens that no text is ever cut into."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -24,11 +30,11 @@ def train_tokenizer(corpora: Corpora, vocabulary: int) -> PreTrainedTokenizerBas
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[PAD, BOS, EOS],
+        special_tokens=[PAD, BOS, EOS, *marks],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(corpora), trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
     )

@@ -93,11 +93,12 @@ class _Talk:
     def __init__(
         self, models: Models, name: str, subject: Subject, item: Item, sampling: Sampling, changes: Changes
     ) -> None:
-        from audit.activations.encode import encode_prompt
+        from audit.activations.encode import question
         from audit.activations.layers import shows_states
 
         self.models, self.name, self.subject, self.changes = models, name, subject, changes
-        self.ids = encode_prompt(subject.tokenizer, item.prompt, models.case.template)
+        asked = question(subject.tokenizer, item.prompt, models.case.template, item.image)
+        self.ids, self.shown = list(asked.ids), asked.shown
         self.budget = sampling.length
         check_length(subject, len(self.ids) + self.budget)
         self.pick = _draw(item, sampling, len(self.ids))
@@ -122,12 +123,16 @@ class _Talk:
         """The next token, with everything that was read so far kept in the model's own memory of it."""
         import torch
 
+        from audit.activations.eyes import shown_to
+
         every = [*self.ids, *self.said]
         new = every if self.memory is None else every[-1:]
         device = self.subject.device
         with torch.inference_mode(), changing(self.models, self.subject, self.changes, len(new) - 1):
+            ids = torch.tensor([new], device=device)
             out = self.subject.model(
-                input_ids=torch.tensor([new], device=device),
+                input_ids=ids,
+                **shown_to([self.shown] if self.memory is None else [], ids),
                 attention_mask=torch.ones((1, len(every)), dtype=torch.long, device=device),
                 past_key_values=self.memory,
                 use_cache=True,

@@ -86,7 +86,7 @@ class Live:
         return self._both(item, "vector taken out", asked)
 
     def _both(self, item: str, change: str, asked: Callable[[Subject, Encoded], Tensor]) -> pd.DataFrame:
-        from audit.activations.encode import encode
+        from audit.activations.encode import encode_item
 
         found = self.models.item(item)
         rows = []
@@ -96,7 +96,7 @@ class Live:
             if reason := self.models.unseen(spec):
                 raise NotApplicable(reason)
             with self.models.lend(name) as subject, self.models.lock:
-                row = encode(subject.tokenizer, found.prompt, found.answer, self.bench.case.template)
+                row = encode_item(subject.tokenizer, found, self.bench.case.template)
                 for kind, logits in (("as it is", _logits(subject, row)), (change, asked(subject, row))):
                     rows.append((name, kind, *_read(subject, row, logits)))
         return pd.DataFrame(rows, columns=COLUMNS)

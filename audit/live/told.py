@@ -130,12 +130,11 @@ def _reading(subject: Subject, position: int) -> Iterator[list[Tensor]]:
 
 def _encoded(subject: Subject, item: Item, template: str) -> Encoded:
     """Prompt and answer, or the prompt alone."""
-    from audit.activations.encode import Encoded, encode, encode_prompt
+    from audit.activations.encode import encode_item, question
 
     if item.answer:
-        return encode(subject.tokenizer, item.prompt, item.answer, template)
-    ids = encode_prompt(subject.tokenizer, item.prompt, template)
-    return Encoded(tuple(ids), len(ids))
+        return encode_item(subject.tokenizer, item, template)
+    return question(subject.tokenizer, item.prompt, template, item.image)
 
 
 def check_length(subject: Subject, tokens: int) -> None:

@@ -12,6 +12,7 @@ from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.fingerprint import COSMETIC, fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
+from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.systems.system import System
 from audit.subjects.tokens import difference, load_tokenizer, tokenizer_digest
@@ -25,6 +26,8 @@ ARCHITECTURE = (
 """Keys of a config that two subjects must share for their layers to be compared."""
 IMAGE_ARCHITECTURE = ("timm", "depths", "hidden_sizes", "embedding_size", "patch_size", "image_size", "num_channels")
 """The same, of image classifiers."""
+SIGHT = ("depth", "embed_dim", "num_heads", "patch_size", "image_size", "num_channels")
+"""The same, of the vision encoders of vision-language models."""
 
 
 def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
@@ -44,6 +47,8 @@ def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
     _same_tokenizer(candidate, original)
     if kind is Modality.VECTORS:
         _same_encoding(candidate, original)
+    if kind is Modality.IMAGE_TEXT:
+        _same_sight(candidate, original)
 
 
 def _kinds_differ(candidate: SubjectSpec, original: SubjectSpec) -> str:
@@ -85,6 +90,13 @@ def check_subject(spec: SubjectSpec) -> None:
     _no_own_code(tokens / "tokenizer_config.json", spec.name)
     system = system_of(spec)
     _check_encoding(spec, system)
+    if modality_of(spec) is Modality.IMAGE_TEXT:
+        sight_digest(sight_folder(spec, tokens), spec.name)
+        if system is not None:
+            raise SubjectError(
+                f"{spec.name} is {system.title} on a vision-language model, and such systems here read texts alone; "
+                "audit the model under it as a candidate of its own."
+            )
     if system is not None:
         system.check(spec)
 
@@ -200,6 +212,23 @@ def _same_encoding(candidate: SubjectSpec, original: SubjectSpec) -> None:
 
 def _essential_of(value: Any) -> Any:
     return {k: v for k, v in value.items() if k not in COSMETIC} if isinstance(value, dict) else value
+
+
+def _same_sight(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless two vision-language models look at the same image in the same way."""
+    mine, other = (read_object(model_folder(s) / "config.json", s.name)["vision_config"] for s in (candidate, original))
+    for key in (*ARCHITECTURE, *SIGHT):
+        if mine.get(key) != other.get(key):
+            raise SubjectError(
+                f"The vision encoder of {candidate.name} is another than that of {original.name}: {key} is "
+                f"{mine.get(key)} instead of {other.get(key)}. A candidate must be an unlearned copy of the original."
+            )
+    first, second = (sight_digest(sight_folder(s, tokenizer_folder(s)), s.name) for s in (candidate, original))
+    if first != second:
+        raise SubjectError(
+            f"{candidate.name} is shown images otherwise than {original.name} (processor_config.json differs), so the "
+            "two see different images. Save the original's processor beside the candidate."
+        )
 
 
 def _same_vocabulary(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:

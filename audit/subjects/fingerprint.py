@@ -13,6 +13,7 @@ from audit.subjects.encoder import encoding_of
 from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
 from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
 from audit.subjects.settings import loader_settings
+from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import has_tokenizer, tokenizer_digest
 from audit.subjects.weights import Scanned, scan
@@ -62,6 +63,8 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
     images = modality is Modality.IMAGES
     tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
+    if modality is Modality.IMAGE_TEXT:
+        tokenizer = digest_of([tokenizer, sight_digest(sight_folder(spec, tokens), spec.name)])
     if modality is Modality.VECTORS:  # a prompt or a pooling changes every vector, and so the subject
         encoding = encoding_of(spec)
         config = {**config, "encoding": dataclasses.asdict(encoding)}

@@ -108,17 +108,26 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
         return _classifier(spec, dtype, device, quantize)
     if modality is Modality.VECTORS and encoding_of(spec).kind != "prompted":
         return _encoder(spec, dtype, device, quantize)
+    sees = modality is Modality.IMAGE_TEXT
     with quiet():
         if is_adapter(folder):
             model = _adapted(spec, folder, dtype, device, quantize)
         else:
-            how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype)}
+            how = {
+                "device_map": _device_map(device),
+                "quantization": _quantization(quantize, dtype),
+                "auto": _auto(spec),
+            }
             model = load_checkpoint(spec, folder, dtype=dtype, **how)
         tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
     if quantize == "nf4":
         _plain_kernels(model)
     model.eval()
     model.requires_grad_(False)
+    if sees:
+        from audit.subjects.sighted import sighted
+
+        tokenizer = sighted(spec, tokenizer_folder(spec), model)  # type: ignore[assignment]
     where = torch.device(model.get_input_embeddings().weight.device)
     encoding = encoding_of(spec) if modality is Modality.VECTORS else None
     subject = Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec), encoding=encoding)
@@ -170,7 +179,8 @@ def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize:
 
     base = base_of(spec, folder)
     where = _device_map(device if quantize is None else "cpu")
-    plain = load_checkpoint(base, folder_of(base), dtype="float32", device_map=where)
+    auto = _auto(base)
+    plain = load_checkpoint(base, folder_of(base), dtype="float32", device_map=where, auto=auto)
     merged = merge_adapter(plain, folder, scan_folder(spec).keys(), spec.name)
     if quantize is None:
         return merged.to(getattr(torch, dtype))  # type: ignore[arg-type]
@@ -178,7 +188,14 @@ def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize:
     with tempfile.TemporaryDirectory(prefix="palimpsest-") as place:
         merged.save_pretrained(place)
         del plain, merged
-        return load_checkpoint(spec, Path(place), dtype=dtype, **how)
+        return load_checkpoint(spec, Path(place), dtype=dtype, auto=auto, **how)
+
+
+def _auto(spec: SubjectSpec) -> str:
+    """The class of the model library that opens a language model, one that reads images too or not."""
+    from audit.subjects.sighted import AUTO
+
+    return AUTO if modality_of(spec) is Modality.IMAGE_TEXT else "AutoModelForCausalLM"
 
 
 def _device_map(device: str) -> Any:

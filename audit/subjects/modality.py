@@ -1,4 +1,4 @@
-"""What a subject is shown, read from its config: text, or images that it sorts into classes."""
+"""What a subject is shown, read from its config: text, images that it sorts into classes, or both in one prompt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from audit.errors import NotApplicable, SubjectError
 from audit.subjects.encoder import kind_of
-from audit.subjects.files import folder_of, read_object
+from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.settings import loader_settings
+from audit.subjects.withimages import carries_images
 from audit.types import Evidence, Modality, SubjectSpec, digest_of
 
 PROCESSOR = "preprocessor_config.json"
@@ -17,20 +18,40 @@ PROCESSORS = "processor_config.json"
 """Where newer versions of the library put it, beside the tokenizer's settings."""
 CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
+ANSWERERS = ("ForConditionalGeneration", "ForVision2Seq", "ForImageTextToText")
+"""How those end that answer in words, of images too where their config has a part for these."""
 TEXT_ONLY = frozenset({Modality.TEXT})
 DO: dict[Modality, str] = {
     Modality.TEXT: "are language models",
     Modality.IMAGES: "sort images into classes: they read no prompt and write no text",
     Modality.VECTORS: "turn texts or images into vectors: they write no text",
+    Modality.IMAGE_TEXT: "are vision-language models",
 }
 """What the subjects of a kind do, as the end of a sentence."""
 
 
 def modality_of(spec: SubjectSpec) -> Modality:
     """What a subject is shown; a folder that says nothing of it is a language model's."""
-    if loader_settings(spec).timm or is_classifier(folder_of(spec)):
+    folder = folder_of(spec)
+    if is_adapter(folder):
+        from audit.subjects.adapter import base_of
+
+        try:
+            folder = folder_of(base_of(spec, folder))
+        except SubjectError:
+            return Modality.TEXT  # whoever loads it says what is wrong with it
+    if loader_settings(spec).timm or is_classifier(folder):
         return Modality.IMAGES
+    if answers_images(folder):
+        return Modality.IMAGE_TEXT
     return Modality.TEXT if kind_of(spec) is None else Modality.VECTORS
+
+
+def answers_images(folder: Path) -> bool:
+    """Whether a folder's config names a vision-language model of transformers."""
+    config = _config(folder)
+    names = config.get("architectures") or ()
+    return isinstance(config.get("vision_config"), dict) and any(str(name).endswith(ANSWERERS) for name in names)
 
 
 def is_classifier(folder: Path) -> bool:
@@ -92,7 +113,11 @@ def processor_digest(spec: SubjectSpec) -> str:
 
 def readable(evidence: Evidence | type[Evidence], modality: Modality) -> bool:
     """Whether an evidence can be put to such subjects; without `reads` it is for language models."""
-    return modality in getattr(evidence, "reads", TEXT_ONLY)
+    reads = getattr(evidence, "reads", TEXT_ONLY)
+    if modality is Modality.IMAGE_TEXT and Modality.TEXT in reads:
+        cls = evidence if isinstance(evidence, type) else type(evidence)
+        return carries_images(cls.__module__.removeprefix("audit.evidence."))
+    return modality in reads
 
 
 def check_readable(evidence: Evidence, modality: Modality) -> None:
@@ -100,5 +125,10 @@ def check_readable(evidence: Evidence, modality: Modality) -> None:
     if readable(evidence, modality):
         return
     asked = getattr(evidence, "reads", TEXT_ONLY)
+    if modality is Modality.IMAGE_TEXT and Modality.TEXT in asked:
+        raise NotApplicable(
+            "This question comes with prompts of its own, without the image that belongs to each item: of the "
+            "vision-language models of this case it would measure something else."
+        )
     about = "put in words" if Modality.TEXT in asked else "about " + " or ".join(sorted(str(kind) for kind in asked))
     raise NotApplicable(f"This question is {about}, and the subjects of this case {DO[modality]}.")

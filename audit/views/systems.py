@@ -49,6 +49,14 @@ MODELS: dict[str, tuple[str, str, str, str]] = {
         "what is found, similarities, hidden states, weights",
         "prompt-based embedding: UniME (arXiv:2504.17432), From Generator to Embedder (arXiv:2508.00955), of texts",
     ),
+    "vision-language model": (
+        "a vision-language model",
+        "A model of transformers that answers in words (LLaVA, Idefics, SmolVLM, Qwen-VL and their like), with its "
+        "processor: an item has an image and a question, and may have the same question in text alone.",
+        f"{EVERYTHING} of vision encoder, projector and language model",
+        "UnLOK-VQA (arXiv:2505.01456), SIU and MMUBench (arXiv:2405.12523), MLLMU-Bench (arXiv:2410.22108), and the "
+        "models under SAUCE (arXiv:2503.14530)",
+    ),
 }
 """Kinds of plain subjects besides language models, told by their files: what each is, how it works, seen, covers."""
 

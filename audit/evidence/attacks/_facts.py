@@ -103,7 +103,9 @@ def facts_of(items: Iterable[Item]) -> set[tuple[str, str, str]]:
     found: set[tuple[str, str, str]] = set()
     for item in items:
         answer = item.answer.casefold().strip()
-        asked = (item.image.digest,) if item.image else (item.prompt, *item.paraphrases)
+        asked = (item.image.digest,) if item.image and not item.worded else (item.prompt, *item.paraphrases)
+        if item.image and item.worded:  # the same words about another image are another question
+            asked = tuple(f"{item.image.digest} {prompt}" for prompt in asked)
         found |= {("prompt", prompt.casefold().strip(), answer) for prompt in asked}
         if item.entity:
             found.add(("entity", _folded(item.entity), answer))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit.activations.encode import Encoded, encode
+from audit.activations.encode import Encoded, encode_item
+from audit.activations.eyes import shown_to
 from audit.activations.images import class_of, pixels
 from audit.errors import NotIdentifiable, SubjectError
 from audit.types import Item, SubjectSpec
@@ -171,7 +172,7 @@ def _batches(
     encoded: list[list[Any]] = [
         list(part)
         if subject.classes or subject.encoding
-        else [encode(subject.tokenizer, i.prompt, i.answer, template) for i in part]
+        else [encode_item(subject.tokenizer, i, template) for i in part]
         for part in (taught, kept)
     ]
     share = round(recipe.batch * recipe.retain_share) if kept else 0
@@ -233,4 +234,4 @@ def _texts(subject: Subject, rows: Sequence[Encoded]) -> dict[str, Any]:
         ],
     }
     inputs = {name: torch.tensor(values, device=subject.device) for name, values in columns.items()}
-    return {**inputs, "use_cache": False}
+    return {**inputs, **shown_to([row.shown for row in rows], inputs["input_ids"]), "use_cache": False}

@@ -102,7 +102,7 @@ def hear(
             )
         return {"said": np.asarray(said, dtype=str)}
 
-    inputs = {"asked": digest_of([[item.prompt, item.answer, prompt, begun] for item, prompt, begun in asked])}
+    inputs = {"asked": digest_of([[*item.asked, prompt, begun] for item, prompt, begun in asked])}
     stored = bench.remember("prompted", [role], inputs, compute, corpora=())["said"].tolist()
     known = dict(zip(asked, map(str, stored), strict=True))
     heard = {}

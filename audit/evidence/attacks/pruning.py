@@ -112,19 +112,21 @@ def activation_norms(subject: Subject, items: Sequence[Item], template: str) -> 
     """Euclidean norm over all prompt tokens of every input of each matrix in the blocks: name of its weight → [in]."""
     import torch
 
-    from audit.activations.encode import encode_prompt
+    from audit.activations.encode import question
+    from audit.activations.eyes import shown_to
 
     if subject.classes:
         return _seen_norms(subject, items)
-    rows = sorted((encode_prompt(subject.tokenizer, item.prompt, template) for item in items), key=len)
+    rows = sorted((question(subject.tokenizer, item.prompt, template, item.image) for item in items), key=len)
     squares: dict[str, Tensor] = {}
     for begin in range(0, len(rows), BATCH):
         batch = rows[begin : begin + BATCH]
         length = max(len(row) for row in batch)
-        ids = torch.tensor([row + [0] * (length - len(row)) for row in batch], device=subject.device)
+        ids = torch.tensor([[*row.ids] + [0] * (length - len(row)) for row in batch], device=subject.device)
         real = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in batch], device=subject.device)
         with _inputs(block_matrices(subject.model), real, squares), torch.inference_mode():
-            subject.model(input_ids=ids, attention_mask=real.long(), use_cache=False, logits_to_keep=1)
+            seen = shown_to([row.shown for row in batch], ids)
+            subject.model(input_ids=ids, attention_mask=real.long(), **seen, use_cache=False, logits_to_keep=1)
     return {name: value.sqrt() for name, value in squares.items()}
 
 

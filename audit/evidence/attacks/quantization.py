@@ -159,7 +159,7 @@ def _says(bench: Bench, role: Role, format: str, asked: dict[Split, list[Item]],
 
     inputs = {
         "format": format,
-        "asked": {split: digest_of([[i.prompt, i.answer] for i in items]) for split, items in asked.items()},
+        "asked": {split: digest_of([i.asked for i in items]) for split, items in asked.items()},
     }
     stored = bench.remember("quantized", [role], inputs, compute, corpora=())
     return {split: [str(text) for text in stored[split]] for split in asked}

@@ -137,7 +137,7 @@ class Sampling:
 
         inputs = {
             "n": self.samples, "temperature": self.temperature, "top_p": self.top_p,
-            "items": digest_of([[i.id, i.prompt, i.answer] for i in items]),
+            "items": digest_of([[i.id, *i.asked] for i in items]),
         }  # fmt: skip
         texts = bench.remember("samples", [role], inputs, compute, corpora=())["texts"].tolist()
         recall = _score_all(texts, items, "rougeL_recall")

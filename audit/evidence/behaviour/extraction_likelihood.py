@@ -106,17 +106,18 @@ class ExtractionLikelihood:
 
         def compute() -> dict[str, NDArray]:
             from audit.activations.continuations import continues
-            from audit.activations.encode import encode
+            from audit.activations.encode import Encoded, encode_item
 
             with bench.model(role) as subject:
-                rows = [encode(subject.tokenizer, item.prompt, item.answer, bench.case.template) for item in items]
+                rows = [encode_item(subject.tokenizer, item, bench.case.template) for item in items]
                 plan = [
                     (k, row.start + t)
                     for k, row in enumerate(rows)
                     for t in places(len(row) - row.start, self.n, self.prefixes)
                 ]
                 written = continues(
-                    subject, [rows[k].ids[:end] for k, end in plan], [len(rows[k]) - end for k, end in plan],
+                    subject, [Encoded(rows[k].ids[:end], end, rows[k].shown) for k, end in plan],
+                    [len(rows[k]) - end for k, end in plan],
                     lambda share: bench.progress(0.0, f"letting the {role} write on ({split}): {share:.0%}"),
                 )  # fmt: skip
                 first = {k: text for (k, end), text in zip(plan, written, strict=True) if end == rows[k].start}

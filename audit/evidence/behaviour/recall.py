@@ -117,7 +117,8 @@ def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArra
 
 def score_item(said: str, item: Item, metric: str) -> float:
     """`score` of what was said to one item; the class of an image is named or it is not, whatever words it shares."""
-    return float(said == item.answer) if item.image else score(said, item.answer, metric)
+    in_words = item.worded or item.image is None
+    return score(said, item.answer, metric) if in_words else float(said == item.answer)
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:

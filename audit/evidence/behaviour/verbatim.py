@@ -103,10 +103,10 @@ class Verbatim:
 
         def compute() -> dict[str, NDArray]:
             from audit.activations.continuations import continues
-            from audit.activations.encode import encode_prompt
+            from audit.activations.encode import question
 
             with bench.model(role) as subject:
-                prefixes = [encode_prompt(subject.tokenizer, item.prompt, bench.case.template) for item in items]
+                prefixes = [question(subject.tokenizer, i.prompt, bench.case.template, i.image) for i in items]
                 found = continues(
                     subject, prefixes, [self.tokens] * len(items),
                     lambda share: bench.progress(0.0, f"letting the {role} write on ({split}): {share:.0%}"),
@@ -114,7 +114,10 @@ class Verbatim:
                 texts = [subject.tokenizer.decode(row, skip_special_tokens=True).strip() for row in found]
             return {"said": np.asarray(texts, dtype=str)}
 
-        inputs = {"prompts": digest_of([item.prompt for item in items]), "tokens": self.tokens}
+        inputs = {
+            "prompts": digest_of([[item.prompt, item.image.digest] if item.image else item.prompt for item in items]),
+            "tokens": self.tokens,
+        }
         return [str(text) for text in bench.remember("verbatim", [role], inputs, compute, corpora=())["said"]]
 
 

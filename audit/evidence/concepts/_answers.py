@@ -9,7 +9,7 @@ import numpy as np
 
 from audit.activations.batch import Batch
 from audit.activations.capture import LOGIT_BUDGET, TOKEN_BUDGET, plan_batches
-from audit.activations.encode import Encoded, encode
+from audit.activations.encode import Encoded, encode_item
 from audit.activations.layers import decoder, unembed
 from audit.types import Item
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def whole_answers(subject: Subject, items: Sequence[Item], template: str) -> list[Encoded]:
     """Prompt and answer of each item as token ids."""
-    return [encode(subject.tokenizer, item.prompt, item.answer, template) for item in items]
+    return [encode_item(subject.tokenizer, item, template) for item in items]
 
 
 def first_tokens(subject: Subject, items: Sequence[Item], template: str) -> list[Encoded]:
     """As `whole_answers`, cut after the answer's first token: all that is asked for at the last prompt token."""
-    return [Encoded(row.ids[: row.start + 1], row.start) for row in whole_answers(subject, items, template)]
+    return [Encoded(row.ids[: row.start + 1], row.start, row.shown) for row in whole_answers(subject, items, template)]
 
 
 def batches(subject: Subject, rows: Sequence[Encoded]) -> Iterator[tuple[NDArray[np.intp], Batch]]:

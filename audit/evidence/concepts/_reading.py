@@ -22,6 +22,8 @@ Weights = Mapping[str, "Callable[[], Tensor]"]
 BLOCK = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
 TOWERS = {"vision_model.": "image ", "text_model.": "text "}
 """What a two-tower model calls its towers, and what their blocks are called here."""
+SEES = re.compile(r"(?:^|\.)(?:vision_tower|vision_model|visual|vision_encoder|vision_embed_tokens)\.(?!merger)")
+PROJECTS = re.compile(r"(?:^|\.)(?:multi_modal_projector|connector|modality_projection|merger|mm_projector)\.")
 ENDS = (
     ("embedding", r"embed_tokens|wte|wpe|embed_in|embeddings"),
     ("head", r"lm_head|embed_out|_projection"),
@@ -74,6 +76,11 @@ def place_of(name: str) -> tuple[str, int | None, str]:
     ('block 3', 3, 'mlp.up_proj')
     """
     inside = BLOCK.search(name)
+    if SEES.search(name):  # a vision encoder has blocks of its own, which are none of the language model's
+        module = inside[2] if inside else name.removeprefix("model.")
+        return (f"vision block {inside[1]}" if inside else "vision encoder"), None, module.removesuffix(".weight")
+    if PROJECTS.search(name):
+        return "projector", None, name.removesuffix(".weight").removeprefix("model.")
     if inside:
         tower = next((words for name_, words in TOWERS.items() if name.startswith(name_)), "")
         return f"{tower}block {inside[1]}", int(inside[1]), inside[2].removesuffix(".weight")
@@ -86,6 +93,10 @@ def place_of(name: str) -> tuple[str, int | None, str]:
 
 def in_order(places: set[str]) -> list[str]:
     """Parts of a model from input to output."""
-    first = {"embedding": -1, "final norm": 10**6, "head": 10**6 + 1, "elsewhere": 10**6 + 2}
-    later = {"text": 10**5}  # the text tower's blocks after those of the image tower
+    first = {
+        "vision encoder": -(10**6), "projector": -2, "embedding": -1, "final norm": 10**6, "head": 10**6 + 1,
+        "elsewhere": 10**6 + 2,
+    }  # fmt: skip
+    later = {"text": 10**5, "vision": first["vision encoder"] + 1}
+    """A text tower's blocks come after those of the image tower, a vision encoder's before the language model's."""
     return sorted(places, key=lambda p: first[p] if p in first else int(p.split()[-1]) + later.get(p.split()[0], 0))

@@ -186,7 +186,10 @@ def _listed(places: set[str], last: int | None) -> str:
         words.append(f"blocks {blocks[0]} to {blocks[-1]}")
     elif blocks:
         words.append(("block " if len(blocks) == 1 else "blocks ") + _joined([str(block) for block in blocks]))
-    rest = [place for place in in_order(places) if not place.startswith("block ")]
+    seen = sorted(int(place.split()[2]) for place in places if place.startswith("vision block "))
+    if seen:
+        words.append(f"vision block{'s' if seen[1:] else ''} {_joined([str(block) for block in seen])}")
+    rest = [place for place in in_order(places) if "block " not in place]
     return _joined(words + ["other tensors" if place == "elsewhere" else f"the {place}" for place in rest])
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.activations.encode import encode
+from audit.activations.encode import encode_item
+from audit.activations.eyes import shown_to
 from audit.errors import NotIdentifiable
 from audit.types import Item
 
@@ -33,10 +34,11 @@ def mean_norms(
     with _norms_as_they_come(subject.model, p) as norms:
         for k, item in enumerate(items):
             progress(k / len(items))
-            answer = encode(subject.tokenizer, item.prompt, item.answer, template)
+            answer = encode_item(subject.tokenizer, item, template)
             ids = torch.tensor([answer.ids], device=subject.device)
+            seen = shown_to([answer.shown], ids)
             with torch.enable_grad():
-                logits = subject.model(input_ids=ids, use_cache=False).logits[0, answer.start - 1 : -1].float()
+                logits = subject.model(input_ids=ids, **seen, use_cache=False).logits[0, answer.start - 1 : -1].float()
                 loss = torch.nn.functional.cross_entropy(logits, ids[0, answer.start :].to(logits.device))
                 loss.backward()
             result[k] = float(np.mean([float(norm) for norm in norms]))

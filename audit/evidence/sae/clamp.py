@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import probing
-from audit.activations.encode import encode
+from audit.activations.encode import encode_item
 from audit.dictionaries.intervene import Add, first_token
 from audit.dictionaries.quality import insist
 from audit.dictionaries.source import Dictionary
@@ -134,7 +134,7 @@ class Clamp(Trained):
             result = {name: np.zeros(len(corpus)) for name in ("before", CHOSEN, RANDOM)}
             rng = bench.rng("sae.clamp", dictionary.layer)
             with bench.model(role) as subject:
-                rows = [encode(subject.tokenizer, i.prompt, i.answer, bench.case.template) for i in corpus.items]
+                rows = [encode_item(subject.tokenizer, i, bench.case.template) for i in corpus.items]
                 result["before"] = first_token(subject, rows)[:, 0]
                 for choose, score in both_ways(corpus.entities, bench.seed):
                     bench.progress(0.5, f"clamping features in block {dictionary.layer} of the {role}")

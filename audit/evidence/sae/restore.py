@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from audit import probing
-from audit.activations.encode import encode
+from audit.activations.encode import encode_item
 from audit.dictionaries.intervene import Add, first_token
 from audit.dictionaries.quality import insist
 from audit.dictionaries.source import Dictionary
@@ -126,7 +126,7 @@ class Restore(Trained):
             corpus = bench.corpus(split)
             rng = bench.rng("sae.restore", dictionary.layer)
             with bench.model(role) as subject:
-                rows = [encode(subject.tokenizer, i.prompt, i.answer, bench.case.template) for i in corpus.items]
+                rows = [encode_item(subject.tokenizer, i, bench.case.template) for i in corpus.items]
                 result = {name: np.zeros((len(rows), 2)) for name in KINDS}
                 result[NOTHING] = first_token(subject, rows)
                 for choose, score in both_ways(corpus.entities, bench.seed):
