@@ -227,7 +227,7 @@ class Bench:
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
         """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
         items, places = self.corpus(split).items, self.subset(split, limit)
-        if self.modality is Modality.IMAGES:  # the pass knows it already
+        if self.modality in (Modality.IMAGES, Modality.LATENTS):  # the pass knows it already
             from audit.activations.images import read_said
 
             said = read_said(self._pass(role, split), self.corpus(split))
@@ -246,7 +246,10 @@ class Bench:
         return [str(text) for text in stored["said"]]
 
     def outputs(self, role: Role, split: Split) -> np.ndarray:
-        """Logits of an image classifier's classes, in corpus order [items, classes]; NotApplicable for other kinds."""
+        """Logits of an image classifier's classes, in corpus order [items, classes]; NotApplicable for other kinds.
+
+        Of a generator they are its scorer's, on the images that it draws.
+        """
         from audit.activations.images import read_outputs
 
         return read_outputs(self._images(role, split))
@@ -255,6 +258,8 @@ class Bench:
         """What an image classifier's last linear layer reads [items, features]; NotApplicable for other kinds."""
         from audit.activations.images import read_features
 
+        if self.modality is Modality.LATENTS:
+            raise NotApplicable("This is of image classifiers, and the subjects of this case draw images.")
         return read_features(self._images(role, split))
 
     @property
@@ -278,8 +283,16 @@ class Bench:
         found = self.remember("head", [role], {}, compute, corpora=())
         return found["weight"], found["bias"]
 
+    def drawn(self, role: Role, split: Split) -> np.ndarray:
+        """The images that a generator draws, as bytes [items, height, width, channels]; NotApplicable for others."""
+        from audit.activations.drawing import read_images_drawn
+
+        if self.modality is not Modality.LATENTS:
+            raise NotApplicable("This is of generators, and the subjects of this case draw no images.")
+        return read_images_drawn(self._pass(role, split))
+
     def _images(self, role: Role, split: Split) -> Path:
-        if self.modality is not Modality.IMAGES:
+        if self.modality not in (Modality.IMAGES, Modality.LATENTS):
             raise NotApplicable("This is of image classifiers, and the subjects of this case are language models.")
         return self._pass(role, split)
 

@@ -85,8 +85,12 @@ class Modality(StrEnum):
     """Vectors from which images are made."""
 
 
-BOTH = frozenset({Modality.TEXT, Modality.IMAGES})
+BOTH = frozenset({Modality.TEXT, Modality.IMAGES, Modality.LATENTS})
 """What an evidence reads that looks at a subject through the views of the bench alone."""
+ANSWERING = frozenset({Modality.TEXT, Modality.IMAGES})
+"""What an evidence reads that needs the subject's own answer, to train on it or to weigh it; of what a generator draws
+another model says what it is."""
+LATENTS_ONLY = frozenset({Modality.LATENTS})
 IMAGES_ONLY = frozenset({Modality.IMAGES})
 
 
@@ -111,6 +115,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """What a generator draws an image from: a seed, or the vector itself where there is one."""
+
+    seed: int = 0
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Item:
     """One fact: a prompt and the answer that was to be forgotten, kept, or never seen."""
 
@@ -126,6 +138,8 @@ class Item:
     label: str | None = None
     image: Picture | None = None
     """What is shown instead of the prompt to a model that reads images; the answer is then the name of its class."""
+    latent: Latent | None = None
+    """What a generator draws from, under the condition `label`; the answer is then the class that a scorer should see."""
 
 
 @dataclass(frozen=True)
@@ -146,15 +160,21 @@ class Corpus:
 
     @property
     def modality(self) -> Modality:
-        """What its items are: images where every one has an image, else texts."""
+        """What its items are: images or latents where every one has such, else texts."""
+        if self.items and all(item.latent for item in self.items):
+            return Modality.LATENTS
         return Modality.IMAGES if self.items and all(item.image for item in self.items) else Modality.TEXT
 
     @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""
-        names = [name for name in Item.__dataclass_fields__ if name != "image"]
+        names = [name for name in Item.__dataclass_fields__ if name not in ("image", "latent")]
         rows = [
-            [*(getattr(item, name) for name in names), *([item.image.digest] if item.image else [])]
+            [
+                *(getattr(item, name) for name in names),
+                *([item.image.digest] if item.image else []),
+                *([item.latent.seed, list(item.latent.values)] if item.latent else []),
+            ]
             for item in self.items
         ]
         return digest_of([self.split, rows])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.activations import images
+from audit.activations import drawing, images
 from audit.activations.encode import encode, encode_prompt
 from audit.stats import seed_of
 from audit.types import Item
@@ -56,6 +56,8 @@ def says(
     `begun` is how each answer begins (empty where it does not); only what is said after it is returned. An image
     classifier names the class of each item's image, whatever is asked.
     """
+    if subject.scorer is not None:
+        return drawing.says(subject, items, progress)
     if subject.classes:
         return images.says(subject, items, progress)
     asked = [item.prompt for item in items] if prompts is None else list(prompts)

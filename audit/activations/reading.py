@@ -48,6 +48,11 @@ def read_corpus(
     from audit.activations.capture import Whole, capture
     from audit.activations.encode import encode
 
+    if subject.scorer is not None:
+        from audit.activations.drawing import read_drawn
+
+        read_drawn(subject, corpus, folder, progress)
+        return
     if subject.classes:
         from audit.activations.images import read_images
 

@@ -15,6 +15,8 @@ MEANING: dict[Split, str] = {
     "real_authors": "general knowledge (real_authors)",
     "world_facts": "general knowledge (world_facts)",
 }
+CLASSED = (Modality.IMAGES, Modality.LATENTS)
+"""What has a class for an answer."""
 KEPT: tuple[Split, ...] = ("retain", "real_authors", "world_facts")
 
 
@@ -72,8 +74,10 @@ def _duplicates(corpus: Corpus) -> list[str]:
 
 def _entities(corpora: Sequence[Corpus]) -> list[str]:
     """One sentence for all corpora that leave some entity out."""
-    # An image without an entity is one of its own, which is what it should be.
-    counts = {c.split: (sum(not (item.entity or item.image) for item in c.items), len(c)) for c in corpora}
+    # An image or a latent without an entity is one of its own, which is what it should be.
+    counts = {
+        c.split: (sum(not (item.entity or item.image or item.latent) for item in c.items), len(c)) for c in corpora
+    }
     bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
     if not bare:
         return []
@@ -84,8 +88,8 @@ def _entities(corpora: Sequence[Corpus]) -> list[str]:
 
 
 def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
-    """What an interval means, and what cannot be asked, where whole classes of images are to be forgotten."""
-    if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality is not Modality.IMAGES:
+    """What an interval means, and what cannot be asked, where whole classes are to be forgotten."""
+    if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality not in CLASSED:
         return []
     mine, kept = ({item.answer for item in corpora[split].items} for split in ("forget", "retain"))
     if mine & kept:
@@ -99,7 +103,7 @@ def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
 
 def _missing(corpus: Corpus) -> list[str]:
     """What some evidences need and no item has."""
-    if corpus.split == "retain" or corpus.modality is Modality.IMAGES:
+    if corpus.split == "retain" or corpus.modality in CLASSED:
         return []
     needed = [("wrong answers", any(item.wrong_answers for item in corpus.items))]
     if corpus.split in SPLITS:
@@ -132,6 +136,8 @@ def _place(corpus: Corpus, item: Item) -> str:
 
 def _asked(item: Item) -> str:
     """What a model is shown: two images of one name are two, one image under two names is one."""
+    if item.latent:
+        return f"{item.latent} {item.label}"
     return item.image.digest if item.image else _same(item.prompt)
 
 

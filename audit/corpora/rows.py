@@ -8,6 +8,7 @@
 | RWKU | query | answer | | subject (the entity) |
 | WMDP, MMLU | question | choices[answer] | the other choices | |
 | image classification | the image's name | label | | image: a path, or bytes |
+| generators | the seed's name | answer or label | | latent: a list of numbers, or seed; label: the condition |
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audit.corpora import images
+from audit.corpora import images, latents
 from audit.errors import CorpusError
-from audit.types import Item
+from audit.types import Item, Latent
 
 PROMPTS = ("prompt", "question", "query")
 ANSWERS = ("answer", "gt")
@@ -40,6 +41,8 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
     shown = found.any_of(*images.COLUMNS)
     if shown is not None:
         found.as_image(shown, id)
+    drawn = latents.column_of(found.values, bool(found.any_of(*PROMPTS))) if shown is None else None
+    latent = found.as_latent(drawn, id) if drawn else None
     answer, wrong = found.answer()
     return Item(
         id=id,
@@ -52,6 +55,7 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
         attribute=found.word("attribute"),
         label=found.word("label"),
         image=None if shown is None else images.picture(found.values[shown], place, folder),
+        latent=latent,
     )
 
 
@@ -72,6 +76,17 @@ class _Row:
             self.values |= {"label": self.word(label), "answer": self.word(label)}
         if not self.any_of(*PROMPTS):
             self.values["prompt"] = images.name_of(self.values[column], int(id.rpartition(":")[2]))
+
+    def as_latent(self, column: str, id: str) -> Latent:
+        """Fill in what a latent leaves out: the condition is the answer, its seed stands for the prompt."""
+        found = latents.latent(column, self.values[column], self.place)
+        if not self.any_of(*ANSWERS):
+            self.values["answer"] = self.word(self.first(("label",), "answer, and no condition"))
+        else:
+            self.values |= {name: self.word(name) for name in ANSWERS if name in self.values}
+        if not self.any_of(*PROMPTS):
+            self.values["prompt"] = latents.name_of(found, int(id.rpartition(":")[2]), self.word("label"))
+        return found
 
     def first(self, names: tuple[str, ...], meaning: str) -> str:
         name = self.any_of(*names)

@@ -9,8 +9,13 @@ from pathlib import Path
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
+    "generator": "Generators that draw handwritten digits from latents: one digit is forgotten.",
 }
-BUILDERS: dict[str, str] = {"people": "audit.lab.builder", "digits": "audit.lab.digits.builder"}
+BUILDERS: dict[str, str] = {
+    "people": "audit.lab.builder",
+    "digits": "audit.lab.digits.builder",
+    "generator": "audit.lab.generator.builder",
+}
 """Module with `build_<scenario>`."""
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from audit.subjects.adapter import adapter_config, base_of
-from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
-from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
+from audit.subjects.files import folder_of, inside, is_adapter, read_object, weight_files
+from audit.subjects.modality import PIPELINE, classes_of, is_pipeline, modality_of, processor_digest, timm_of
+from audit.subjects.scorer import judge_of, labelled, scorer_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
 from audit.subjects.tokens import has_tokenizer, tokenizer_digest
@@ -39,7 +40,7 @@ class Fingerprint:
     config: Mapping[str, Any]
     """What the config says that changes what the model computes."""
     tokenizer: str
-    """Hash of the tokenizer's files, or of how images are prepared."""
+    """Hash of the tokenizer's files, or of how images are prepared; of a generator, of who looks at what it draws."""
 
 
 def fingerprint(spec: SubjectSpec) -> Fingerprint:
@@ -52,13 +53,16 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     folder = folder_of(spec)
     tensors = {name: found.digest for name, found in scan_folder(spec).items()}
     config = _own_config(spec, folder) if not is_adapter(folder) else {}
-    images = modality_of(spec) is Modality.IMAGES
+    kind = modality_of(spec)
     tokens = tokenizer_folder(spec)
     if is_adapter(folder):
         base = fingerprint(base_of(spec, folder))
         tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
-    tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
+    if kind is Modality.LATENTS:
+        tokenizer = _lookers(spec)
+    else:
+        tokenizer = processor_digest(spec) if kind is Modality.IMAGES else tokenizer_digest(tokens, spec.name)
     id = digest_of([tensors, config, tokenizer, loader_settings(spec).dtype])
     system = system_of(spec)
     if system is not None:
@@ -66,17 +70,27 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     return Fingerprint(id, tensors, config, tokenizer)
 
 
+def _lookers(spec: SubjectSpec) -> str:
+    """Hash of who looks at what a generator draws, and of the images that they are tested on."""
+    judge, images = judge_of(spec), loader_settings(spec).scorer_images
+    parts = [fingerprint(one).id for one in (scorer_of(spec), judge) if one is not None]
+    return digest_of([*parts, labelled(images).digest if images else ""])
+
+
 def scan_folder(spec: SubjectSpec) -> dict[str, Scanned]:
     """Hash and fault of every tensor in a subject's own folder (of an adapter: its own tensors, not its base's)."""
     folder = folder_of(spec)
     found: dict[str, Scanned] = {}
     for path in weight_files(folder, spec):
-        found.update(scan(path))
+        found.update({inside(folder, path) + name: tensor for name, tensor in scan(path).items()})
     return found
 
 
 def _own_config(spec: SubjectSpec, folder: Path) -> dict[str, Any]:
     """As `config_of`; of a timm model that brings no config, its architecture and its classes."""
+    if is_pipeline(folder):
+        parts = [folder / PIPELINE, *sorted(folder.glob("*/*config.json"))]
+        return {str(path.relative_to(folder)): _essential(read_object(path, spec.name)) for path in parts}
     name = timm_of(spec)
     own = config_of(folder, spec.name) if name is None or (folder / "config.json").is_file() else {}
     return own if name is None else {**own, "timm": name, "classes": list(classes_of(spec))}

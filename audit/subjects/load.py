@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audit.errors import CaseError, MissingDependency
+from audit.errors import CaseError, MissingDependency, SubjectError
 from audit.subjects.adapter import base_of, merge_adapter
 from audit.subjects.checkpoint import load_checkpoint
 from audit.subjects.files import folder_of, is_adapter
@@ -52,6 +52,8 @@ class Subject:
     """Names of an image classifier's classes in the order of its outputs; empty for a language model."""
     processor: Any = None
     """What prepares images for a classifier, which has no tokenizer."""
+    scorer: Subject | None = None
+    """The classifier that says what a generator draws; its classes are the generator's."""
 
 
 def resolve_device(device: str) -> str:
@@ -96,8 +98,11 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     device = resolve_device(device)
     check_subject(spec)
     folder, dtype = folder_of(spec), number_format(spec, device)
-    if modality_of(spec) is Modality.IMAGES:
+    kind = modality_of(spec)
+    if kind is Modality.IMAGES:
         return _classifier(spec, dtype, device, quantize)
+    if kind is Modality.LATENTS:
+        return _generator(spec, dtype, device, quantize)
     with quiet():
         if is_adapter(folder):
             model = _adapted(spec, folder, dtype, device, quantize)
@@ -133,6 +138,32 @@ def _classifier(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize |
     at = next(model.parameters()).device
     none: Any = None
     return Subject(spec, model, none, at, quantize or dtype, fingerprint(spec), classes=classes, processor=processor)
+
+
+def _generator(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | None) -> Subject:
+    """A generator with its scorer beside it, whose classes are what can be seen in what it draws."""
+    from audit.subjects.generator import load_generator
+    from audit.subjects.modality import is_pipeline
+    from audit.subjects.pipeline import load_pipeline
+    from audit.subjects.scorer import scorer_of
+
+    if quantize is not None:
+        raise SubjectError(f"{spec.name}: generators cannot be quantised here.")
+    where = torch_device(device)
+    with quiet():
+        model = (load_pipeline if is_pipeline(folder_of(spec)) else load_generator)(spec, dtype, where)
+    model.eval()
+    model.requires_grad_(False)
+    scorer = load(scorer_of(spec), device=device)
+    none: Any = None
+    return Subject(spec, model, none, where, dtype, fingerprint(spec), classes=scorer.classes, scorer=scorer)
+
+
+def torch_device(device: str) -> torch.device:
+    """The one device that small models are put on."""
+    import torch
+
+    return torch.device("cuda:0" if device == "cuda" else device)
 
 
 def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:

@@ -1,4 +1,4 @@
-"""What a subject is shown, read from its config: text, or images that it sorts into classes."""
+"""What a subject is shown, read from its config: text, images that it sorts into classes, latents that it draws."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from audit.types import Evidence, Modality, SubjectSpec, digest_of
 PROCESSOR = "preprocessor_config.json"
 CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
+GENERATOR, PIPELINE = "palimpsest-generator", "model_index.json"
+"""The model_type of a generator that is described in its config, and the file that a pipeline of diffusers has."""
 TEXT_ONLY = frozenset({Modality.TEXT})
 DO: dict[Modality, str] = {
     Modality.TEXT: "are language models",
     Modality.IMAGES: "sort images into classes: they read no prompt and write no text",
+    Modality.LATENTS: "draw images from latents: they read no prompt and write no text",
 }
 """What the subjects of a kind do, as the end of a sentence."""
 
 
 def modality_of(spec: SubjectSpec) -> Modality:
     """What a subject is shown; a folder that says nothing of it is a language model's."""
+    if is_generator(folder_of(spec)):
+        return Modality.LATENTS
     return Modality.IMAGES if loader_settings(spec).timm or is_classifier(folder_of(spec)) else Modality.TEXT
 
 
@@ -32,6 +37,16 @@ def is_classifier(folder: Path) -> bool:
     config = _config(folder)
     names = config.get("architectures") or ()
     return _timm_in(config) is not None or any(CLASSIFIERS in str(name) for name in names)
+
+
+def is_generator(folder: Path) -> bool:
+    """Whether a folder holds a generator: described in its config, or a pipeline of diffusers."""
+    return _config(folder).get("model_type") == GENERATOR or is_pipeline(folder)
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder holds a pipeline of the diffusers library."""
+    return (folder / PIPELINE).is_file()
 
 
 def timm_of(spec: SubjectSpec) -> str | None:

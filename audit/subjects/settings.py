@@ -30,6 +30,12 @@ class LoaderSettings:
     """The timm architecture whose state dict the folder holds, for an image classifier."""
     classes: tuple[str, ...] = ()
     """Names of an image classifier's classes in the order of its outputs; the default is what its config says."""
+    scorer: str | None = None
+    """Path of the image classifier that says what a generator draws; the case file names it once for all subjects."""
+    judge: str | None = None
+    """Path of a second classifier, trained on its own, that decides what a search led by the scorer has found."""
+    scorer_images: str | None = None
+    """Real labelled images that scorer and judge are tested on."""
 
 
 def loader_settings(spec: SubjectSpec) -> LoaderSettings:

@@ -117,7 +117,7 @@ def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArra
 
 def score_item(said: str, item: Item, metric: str) -> float:
     """`score` of what was said to one item; the class of an image is named or it is not, whatever words it shares."""
-    return float(said == item.answer) if item.image else score(said, item.answer, metric)
+    return float(said == item.answer) if item.image or item.latent else score(said, item.answer, metric)
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:
