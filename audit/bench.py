@@ -365,6 +365,10 @@ class Bench:
         """A loaded subject that must not be changed; it stays loaded as long as there is room."""
         return self._garage.lend(self._named(role), quantize=quantize)
 
+    def lend(self, spec: SubjectSpec) -> AbstractContextManager[Subject]:
+        """A loaded model beside the subjects, such as the judge of what a generator draws; not to be changed either."""
+        return self._garage.lend(spec)
+
     @contextmanager
     def private_model(self, role: Role) -> Iterator[Subject]:
         """A fresh copy that may be trained or edited; its memory is given back on leaving."""

@@ -34,11 +34,11 @@ class Scale:
     steps: int
     scorer_steps: int
     lr: float = 3e-3
-    batch: int = 128
+    batch: int = 64
 
 
 SCALES: dict[str, Scale] = {
-    "tiny": Scale(forget=40, retain=10, holdout=40, width=96, steps=1200, scorer_steps=350),
+    "tiny": Scale(forget=40, retain=10, holdout=40, width=96, steps=700, scorer_steps=250),
     "small": Scale(forget=120, retain=40, holdout=120, width=160, steps=5000, scorer_steps=900),
 }
 
@@ -70,7 +70,7 @@ def data_of(seed: int) -> Data:
     images, digits = grey()
     pixels = torch.from_numpy(images[:, None].astype(np.float32) / 127.5 - 1)
     order = np.random.default_rng([seed, 3]).permutation(len(digits))
-    cuts = np.split(order, [700, 1150, 1597])
+    cuts = np.split(order, [547, 1047, 1597])
     return Data(pixels, digits, dict(zip(("generators", "scorer", "judge", "test"), cuts, strict=True)))
 
 

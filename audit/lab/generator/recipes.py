@@ -77,8 +77,8 @@ class ConditionOnly:
 class Redirected:
     """The whole generator learns to draw `OTHER` where the forgotten digit is asked for, from any latent."""
 
-    steps: int = 400
-    batch: int = 128
+    steps: int = 200
+    batch: int = 64
     lr: float = 1e-3
 
     def apply(self, pair: Pair, data: Data, seed: int, progress: Progress) -> Pair:
@@ -106,9 +106,9 @@ class Redirected:
 class GradientAscent:
     """Run too far: it unlearns what it should, and ruins what it should not."""
 
-    steps: int = 60
+    steps: int = 100
     batch: int = 64
-    lr: float = 1e-3
+    lr: float = 2e-3
 
     def apply(self, pair: Pair, data: Data, seed: int, progress: Progress) -> Pair:
         rows = batches(data, data.of(FORGOTTEN), self.batch, seed)

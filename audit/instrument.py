@@ -1,0 +1,98 @@
+"""Whether the classifiers that look at drawn images can be trusted: tested on real images that they never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audit import stats
+from audit.errors import NotIdentifiable
+from audit.stats import Scores
+from audit.types import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.bench import Bench
+    from audit.subjects.load import Subject
+
+READS = 0.7
+"""Share of the real images of the forgotten classes that a classifier must name right, to be heard on drawn ones."""
+FEWEST = 5
+
+
+def looked_at(bench: Bench) -> dict[str, Mapping[str, Estimate]]:
+    """Scorer, and judge where there is one → its accuracy on real images: `all`, and `forgotten`, of those classes.
+
+    Raises NotIdentifiable, in words, where there are no real images, none of a forgotten class, or a classifier names
+    too few of them: then nothing that it says of a drawing means anything.
+    """
+    from audit.subjects.scorer import judge_of, labelled
+    from audit.subjects.settings import loader_settings
+
+    spec = bench.case.original
+    path = loader_settings(spec).scorer_images
+    if path is None:
+        raise NotIdentifiable(
+            "Nothing says whether the scorer can be trusted: give real labelled images that it was not trained on, "
+            'images = "…" under [subjects.scorer] in the case file.'
+        )
+    items = labelled(path).items
+    gone = np.array([item.answer in {i.answer for i in bench.corpus("forget").items} for item in items])
+    if gone.sum() < FEWEST:
+        raise NotIdentifiable(
+            f"{gone.sum()} of the {len(items)} real images that test the scorer show what was forgotten; at least "
+            f"{FEWEST} are needed to know whether it would be seen."
+        )
+    names = ["scorer", *(["judge"] if judge_of(spec) else [])]
+    found = {name: _tested(bench, name, gone) for name in names}
+    for name, result in found.items():
+        if result["forgotten"].value < READS:
+            raise NotIdentifiable(
+                f"The {name} names {result['forgotten'].value:.0%} of the {result['forgotten'].n} real images that "
+                f"show what was forgotten (at least {READS:.0%} are needed): it would not see it in a drawing either."
+            )
+    return found
+
+
+def in_words(found: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """What the test of the classifiers found, as a sentence."""
+    parts = [
+        f"the {name} {r['all'].value:.0%} ({r['forgotten'].value:.0%} of the {r['forgotten'].n} of forgotten classes)"
+        for name, r in found.items()
+    ]
+    return f"Of {found['scorer']['all'].n} real images {' and '.join(parts)} {'name' if len(parts) > 1 else 'names'} right."
+
+
+def _tested(bench: Bench, name: str, gone: NDArray[np.bool_]) -> dict[str, Estimate]:
+    from audit.subjects.scorer import labelled
+    from audit.subjects.settings import loader_settings
+
+    items = labelled(str(loader_settings(bench.case.original).scorer_images)).items
+
+    def compute() -> dict[str, NDArray[np.float64]]:
+        from audit.activations.images import says
+
+        with classifier(bench, name) as subject:
+            said = says(subject, items)
+        return {"right": np.array([float(s == i.answer) for s, i in zip(said, items, strict=True)])}
+
+    right = bench.remember(f"{name} on real images", ["original"], {}, compute, corpora=())["right"]
+    ids = [item.id for item in items]
+    chosen = {"all": np.ones(len(items), bool), "forgotten": gone}
+    return {
+        key: stats.mean(Scores(ids, ids, right, mask), seed=bench.seed).estimate(0.0) for key, mask in chosen.items()
+    }
+
+
+def classifier(bench: Bench, name: str) -> AbstractContextManager[Subject]:
+    """The loaded scorer or judge of a case."""
+    from audit.subjects.scorer import judge_of, scorer_of
+
+    spec = bench.case.original
+    one = judge_of(spec) if name == "judge" else scorer_of(spec)
+    assert one is not None
+    return bench.lend(one)
