@@ -24,7 +24,7 @@ READS = 0.7
 FEWEST = 5
 
 
-def looked_at(bench: Bench) -> dict[str, Mapping[str, Estimate]]:
+def looked_at(bench: Bench) -> dict[str, dict[str, Estimate]]:
     """Scorer, and judge where there is one → its accuracy on real images: `all`, and `forgotten`, of those classes.
 
     Raises NotIdentifiable, in words, where there are no real images, none of a forgotten class, or a classifier names
@@ -64,7 +64,8 @@ def in_words(found: Mapping[str, Mapping[str, Estimate]]) -> str:
         f"the {name} {r['all'].value:.0%} ({r['forgotten'].value:.0%} of the {r['forgotten'].n} of forgotten classes)"
         for name, r in found.items()
     ]
-    return f"Of {found['scorer']['all'].n} real images {' and '.join(parts)} {'name' if len(parts) > 1 else 'names'} right."
+    names = "name" if len(parts) > 1 else "names"
+    return f"Of {found['scorer']['all'].n} real images {' and '.join(parts)} {names} right."
 
 
 def _tested(bench: Bench, name: str, gone: NDArray[np.bool_]) -> dict[str, Estimate]:

@@ -139,7 +139,7 @@ class Item:
     image: Picture | None = None
     """What is shown instead of the prompt to a model that reads images; the answer is then the name of its class."""
     latent: Latent | None = None
-    """What a generator draws from, under the condition `label`; the answer is then the class that a scorer should see."""
+    """What a generator draws from, under the condition `label`; the answer is the class that a scorer should see."""
 
 
 @dataclass(frozen=True)

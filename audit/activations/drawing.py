@@ -1,6 +1,9 @@
 """The one pass of a generator: it draws the image of every latent, and its scorer says what each shows.
 
-What is kept is what the pass of an image classifier keeps (`activations.images`), with the scorer's classes and logits as
+A classifier has no word for what is none of its classes, and calls noise by some name. Where there is a judge too,
+a class counts as seen only where both see it, and the outputs are the mean of their log-probabilities.
+
+What is kept is what the pass of an image classifier keeps (`activations.images`), with the scorer's classes and those
 outputs, and `drawn.bin`: the images as bytes. States are the generator's own: state 0 is what the first block is given,
 state i what block i gives; of a vector the vector itself, of places on a grid their mean (`answer_mean`) and the finest
 grid of means that fits into FINEST numbers (`prompt_last`, `answer_last`), filled up with zeros.
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit.activations.images import BATCH, MODES, class_of, write_pass
+from audit.activations.images import BATCH, MODES, SAID, UNCLEAR, class_of, write_pass
 from audit.activations.reading import sequences_of
 from audit.errors import CaptureError, CorpusError
 from audit.types import Corpus, Item
@@ -43,17 +46,20 @@ def read_drawn(
     scorer = scorer_in(subject)
     rows = sequences_of(corpus)
     targets = [class_of(scorer, item, corpus.source, answer) for item, _, _, _, answer in rows]
-    states, images, outputs = [], [], []
+    states, images, outputs, names = [], [], [], []
     for begin in range(0, len(corpus), BATCH):
         found, drawn = look(subject, corpus.items[begin : begin + BATCH])
         states.append(found)
         images.append(drawn)
-        outputs.append(scored(scorer, drawn))
+        logits, agreed = seen(subject, drawn)
+        outputs.append(logits)
+        names.append(agreed)
         progress(min(1.0, (begin + BATCH) / len(corpus)))
     every, logits = np.concatenate(states, 2), np.concatenate(outputs)
     whole = np.concatenate(images)
     whole.tofile(folder / DRAWN)
     write_pass(folder, corpus, every, logits, logits[:, :0], targets, scorer.classes, drawn=list(whole.shape))
+    np.concatenate(names).tofile(folder / SAID)
 
 
 def read_images_drawn(folder: Path) -> NDArray[np.uint8]:
@@ -63,12 +69,13 @@ def read_images_drawn(folder: Path) -> NDArray[np.uint8]:
 
 
 def says(subject: Subject, items: Sequence[Item], progress: Callable[[float], None] | None = None) -> list[str]:
-    """The class that the scorer sees in what a live subject draws for each item; a right one as the corpus spells it."""
+    """The class that is seen in what a live subject draws for each item; a right one as the corpus spells it."""
     scorer, names = scorer_in(subject), []
     for begin in range(0, len(items), BATCH):
         part = items[begin : begin + BATCH]
-        found = scored(scorer, draw(subject, part)).argmax(1).tolist()
-        names += [i.answer if k == class_of(scorer, i) else scorer.classes[k] for i, k in zip(part, found, strict=True)]
+        found = seen(subject, draw(subject, part))[1].tolist()
+        known = (*scorer.classes, UNCLEAR)  # -1 is the last
+        names += [i.answer if k == class_of(scorer, i) else known[k] for i, k in zip(part, found, strict=True)]
         if progress:
             progress(min(1.0, (begin + BATCH) / len(items)))
     return names
@@ -78,6 +85,26 @@ def scorer_in(subject: Subject) -> Subject:
     """The classifier that looks at what a subject draws."""
     assert subject.scorer is not None, "a generator is loaded with its scorer"
     return subject.scorer
+
+
+def seen(subject: Subject, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What is seen in images: outputs [rows, classes], and the class that all agree on, -1 where they do not [rows]."""
+    scorer = scorer_in(subject)
+    outputs = scored(scorer, images)
+    agreed = outputs.argmax(1).astype(np.int32)
+    if subject.judge is None:
+        return outputs, agreed
+    order = [subject.judge.classes.index(name) for name in scorer.classes]
+    second = scored(subject.judge, images)[:, order]
+    agreed[second.argmax(1) != agreed] = -1
+    return ((_logs(outputs) + _logs(second)) / 2).astype(np.float32), agreed
+
+
+def _logs(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-probabilities [rows, classes]."""
+    import torch
+
+    return torch.from_numpy(logits).log_softmax(1).numpy()
 
 
 def scored(classifier: Subject, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -133,7 +160,9 @@ def latents_of(subject: Subject, items: Sequence[Item]) -> Tensor:
     size, rows = subject.model.config.latent_size, []
     for item in items:
         if item.latent is None:
-            raise CorpusError(f"{item.id} has neither latent nor seed, and {subject.spec.name} draws from nothing else.")
+            raise CorpusError(
+                f"{item.id} has neither latent nor seed, and {subject.spec.name} draws from nothing else."
+            )
         if item.latent.values and len(item.latent.values) != size:
             raise CorpusError(
                 f"The latent of {item.id} has {len(item.latent.values)} numbers, and {subject.spec.name} takes {size}."
@@ -224,7 +253,7 @@ def _collecting(subject: Subject, parts: Sequence[Any], rows: int) -> Iterator[d
 
 
 def pooled(state: Tensor) -> list[Tensor]:
-    """A vector [rows, width], tokens [rows, tokens, width] or places [rows, channels, height, width] → each position."""
+    """A vector [rows, width], tokens [rows, tokens, width] or places [rows, channels, height, width] → positions."""
     import torch
 
     if state.ndim == 2:

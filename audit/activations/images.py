@@ -38,6 +38,8 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
 CONTAINERS = ("layer", "layers", "blocks", "stages")
 """What a model calls the list of its blocks or stages; the first of the right length is taken."""
+UNCLEAR = "unclear"
+"""What is said of a drawn image in which scorer and judge see different classes; its number is -1."""
 SAID, OUTPUTS, FEATURES = "said.bin", "outputs.bin", "features.bin"
 
 
@@ -62,8 +64,8 @@ def read_images(
             outputs.append(logits.cpu().numpy())
             features.append(read.cpu().numpy())
             progress(min(1.0, (begin + BATCH) / len(corpus)))
-    every, logits = np.concatenate(states, 2), np.concatenate(outputs).astype(np.float32)
-    write_pass(folder, corpus, every, logits, np.concatenate(features), targets, subject.classes)
+    whole = np.concatenate(outputs).astype(np.float32)
+    write_pass(folder, corpus, np.concatenate(states, 2), whole, np.concatenate(features), targets, subject.classes)
 
 
 def write_pass(
@@ -110,6 +112,7 @@ def read_said(folder: Path, corpus: Corpus) -> list[str]:
     first = [variant == "answer" for _, variant, *_ in sequences_of(corpus)]
     true = np.fromfile(folder / "tokens.bin", TOKEN)["id"][first]
     found = np.fromfile(folder / SAID, np.int32)
+    classes = [*classes, UNCLEAR]
     return [i.answer if k == t else classes[k] for i, k, t in zip(corpus.items, found, true, strict=True)]
 
 

@@ -34,7 +34,9 @@ def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
     check_subject(candidate)
     kind = modality_of(original)
     if modality_of(candidate) is not kind:
-        raise SubjectError(f"{candidate.name} and {original.name} are models of different kinds; each is shown something else.")
+        raise SubjectError(
+            f"{candidate.name} and {original.name} are models of different kinds; each is shown something else."
+        )
     if kind is Modality.IMAGES:
         _same_classifier(candidate, original)
         return
@@ -172,7 +174,9 @@ def _same_generator(candidate: SubjectSpec, original: SubjectSpec) -> None:
                 "candidate must be an unlearned copy of the original; keep a condition that was forgotten."
             )
     if mine.tokenizer != other.tokenizer:
-        raise SubjectError(f"{candidate.name} and {original.name} are looked at by different scorers; name one for all.")
+        raise SubjectError(
+            f"{candidate.name} and {original.name} are looked at by different scorers; name one for all."
+        )
 
 
 def _same_vocabulary(name: str, mine: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:

@@ -8,38 +8,24 @@
 `classes` and `condition_size` are there where the generator takes a condition: its embedding is joined to the latent.
 What the last block gives must have the shape of the image; `low` and `high` are what black and white are there. Weights
 are called `condition.weight` and `blocks.<block>.<layer>.<weight>`. A block is where hidden states are read.
-
-| layer | settings (default) | takes |
-|---|---|---|
-| linear | out | vector |
-| reshape | channels, height, width | vector |
-| flatten | | image |
-| conv | out, kernel (3; odd, size kept) | image |
-| conv_transpose | out, kernel (4), stride (2), padding (1) | image |
-| upsample | factor (2; nearest) | image |
-| batch_norm | | either |
-| group_norm | groups | image |
-| relu, leaky_relu (0.2), gelu, silu, tanh, sigmoid | | either |
+The layers are those of `subjects.layers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.errors import SubjectError, suggest
+from audit.errors import SubjectError
 from audit.subjects.files import folder_of, read_object, tensors, weight_files
+from audit.subjects.layers import Shape, layer_of, size_of
 from audit.subjects.weights import header
 from audit.types import SubjectSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-MOST = 2**24
-"""The largest size that a description may name: beyond it, a number is a slip of the pen."""
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,14 +65,14 @@ def describe(folder: Path, name: str) -> Description:
     listed = isinstance(blocks, list) and len(blocks) > 1 and all(isinstance(b, list) and b for b in blocks)
     if not listed or not all(isinstance(layer, Mapping) for block in blocks or () for layer in block):
         raise SubjectError(f'{where}: "blocks" is no list of at least two lists of layers.')
-    sizes = {key: _size(image, key, where) for key in ("channels", "height", "width")}
+    sizes = {key: size_of(image, key, where) for key in ("channels", "height", "width")}
     if sizes["channels"] not in (1, 3):
         raise SubjectError(f"{where}: an image of {sizes['channels']} channels; 1 (grey) and 3 (RGB) can be shown.")
-    found = Description(
-        _size(config, "latent_size", where), tuple(classes), _size(config, "condition_size", where) if classes else 0,
+    return Description(
+        size_of(config, "latent_size", where),
+        tuple(classes), size_of(config, "condition_size", where) if classes else 0,
         **sizes, low=float(low), high=float(high), blocks=tuple(tuple(block) for block in blocks or ()),
     )  # fmt: skip
-    return found
 
 
 def check_generator(spec: SubjectSpec) -> None:
@@ -95,7 +81,9 @@ def check_generator(spec: SubjectSpec) -> None:
 
     folder = folder_of(spec)
     with torch.device("meta"):
-        wanted = {name: tuple(t.shape) for name, t in build(describe(folder, spec.name), spec.name).state_dict().items()}
+        wanted = {
+            name: tuple(t.shape) for name, t in build(describe(folder, spec.name), spec.name).state_dict().items()
+        }
     held = {t.name: tuple(t.shape) for path in weight_files(folder, spec) for t in header(path)}
     _fits(spec, folder, wanted, held)
 
@@ -134,7 +122,7 @@ def build(description: Description, name: str = "generator") -> Any:
     for number, block in enumerate(description.blocks):
         layers = []
         for place, layer in enumerate(block):
-            made, shape = _layer(dict(layer), shape, f"{name}: layer {place} of block {number}")
+            made, shape = layer_of(dict(layer), shape, f"{name}: layer {place} of block {number}")
             layers.append(made)
         blocks.append(nn.Sequential(*layers))
     if shape != description.image:
@@ -169,114 +157,3 @@ def _model(description: Description, blocks: list[nn.Module]) -> Any:
             return (state - description.low) / (description.high - description.low)
 
     return Generator()
-
-
-def _layer(values: dict[str, Any], shape: Shape, where: str) -> tuple[nn.Module, Shape]:
-    """One layer and the shape that it gives."""
-    kind = values.pop("layer", None)
-    if not isinstance(kind, str) or kind not in LAYERS:
-        raise SubjectError(f'{where} is an unknown layer "{kind!s:.40}".{suggest(str(kind), LAYERS)}')
-    known, ranks, make = LAYERS[kind]
-    for key in values:
-        if key not in known:
-            raise SubjectError(f'{where}, {kind}, has no setting "{key}"; it has {", ".join(known) or "none"}.')
-    if len(shape) not in ranks:
-        takes, found = ("an image", "a vector") if len(shape) == 1 else ("a vector", "an image")
-        raise SubjectError(f"{where}, {kind}, takes {takes} and is given {found} of shape {list(shape)}.")
-    settings = {key: _size({key: default} | values, key, f"{where}, {kind}", 0) for key, default in known.items()}
-    return make(shape, settings, where)
-
-
-def _size(values: Mapping[str, Any], key: str, where: str, least: int = 1) -> int:
-    value = values.get(key)
-    if type(value) is not int or not (least if key == "padding" else 1) <= value <= MOST:
-        raise SubjectError(f'{where}: "{key}" is {value!r:.40}; expected a whole number from 1 up.')
-    return value
-
-
-
-def _linear(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    return nn.Linear(shape[0], s["out"]), (s["out"],)
-
-
-def _reshape(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    new = s["channels"], s["height"], s["width"]
-    if new[0] * new[1] * new[2] != shape[0]:
-        raise SubjectError(f"{where}, reshape, makes {list(new)} of {shape[0]} numbers, which it cannot.")
-    return nn.Unflatten(1, new), new
-
-
-def _flatten(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    return nn.Flatten(), (shape[0] * shape[1] * shape[2],)
-
-
-def _conv(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    if s["kernel"] % 2 == 0:
-        raise SubjectError(f"{where}, conv, has a kernel of {s['kernel']}; an odd one keeps the size.")
-    return nn.Conv2d(shape[0], s["out"], s["kernel"], padding=s["kernel"] // 2), (s["out"], *shape[1:])
-
-
-def _conv_transpose(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    sides = [(side - 1) * s["stride"] - 2 * s["padding"] + s["kernel"] for side in shape[1:]]
-    if min(sides) < 1:
-        raise SubjectError(f"{where}, conv_transpose, leaves nothing of {list(shape)}; its padding is too large.")
-    return nn.ConvTranspose2d(shape[0], s["out"], s["kernel"], s["stride"], s["padding"]), (s["out"], *sides)
-
-
-def _upsample(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    return nn.Upsample(scale_factor=s["factor"]), (shape[0], shape[1] * s["factor"], shape[2] * s["factor"])
-
-
-def _batch_norm(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    return (nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d)(shape[0]), shape
-
-
-def _group_norm(shape: Shape, s: dict[str, int], where: str) -> Any:
-    from torch import nn
-
-    if shape[0] % s["groups"]:
-        raise SubjectError(f"{where}, group_norm, cannot put {shape[0]} channels into {s['groups']} groups.")
-    return nn.GroupNorm(s["groups"], shape[0]), shape
-
-
-def _activation(name: str, *arguments: float) -> Any:
-    def make(shape: Shape, s: dict[str, int], where: str) -> Any:
-        from torch import nn
-
-        return getattr(nn, name)(*arguments), shape
-
-    return {}, (1, 3), make
-
-
-Layer = tuple[dict[str, int | None], tuple[int, ...], Callable[[Shape, dict[str, int], str], Any]]
-LAYERS: dict[str, Layer] = {
-    "linear": ({"out": None}, (1,), _linear),
-    "reshape": ({"channels": None, "height": None, "width": None}, (1,), _reshape),
-    "flatten": ({}, (3,), _flatten),
-    "conv": ({"out": None, "kernel": 3}, (3,), _conv),
-    "conv_transpose": ({"out": None, "kernel": 4, "stride": 2, "padding": 1}, (3,), _conv_transpose),
-    "upsample": ({"factor": 2}, (3,), _upsample),
-    "batch_norm": ({}, (1, 3), _batch_norm),
-    "group_norm": ({"groups": None}, (3,), _group_norm),
-    "relu": _activation("ReLU"),
-    "leaky_relu": _activation("LeakyReLU", 0.2),
-    "gelu": _activation("GELU"),
-    "silu": _activation("SiLU"),
-    "tanh": _activation("Tanh"),
-    "sigmoid": _activation("Sigmoid"),
-}
-"""Kind → its settings with their defaults, how many axes it takes, and what makes it."""

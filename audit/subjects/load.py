@@ -54,6 +54,8 @@ class Subject:
     """What prepares images for a classifier, which has no tokenizer."""
     scorer: Subject | None = None
     """The classifier that says what a generator draws; its classes are the generator's."""
+    judge: Subject | None = None
+    """A second classifier that must agree, where the case names one."""
 
 
 def resolve_device(device: str) -> str:
@@ -145,7 +147,7 @@ def _generator(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | 
     from audit.subjects.generator import load_generator
     from audit.subjects.modality import is_pipeline
     from audit.subjects.pipeline import load_pipeline
-    from audit.subjects.scorer import scorer_of
+    from audit.subjects.scorer import judge_of, scorer_of
 
     if quantize is not None:
         raise SubjectError(f"{spec.name}: generators cannot be quantised here.")
@@ -154,9 +156,13 @@ def _generator(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | 
         model = (load_pipeline if is_pipeline(folder_of(spec)) else load_generator)(spec, dtype, where)
     model.eval()
     model.requires_grad_(False)
-    scorer = load(scorer_of(spec), device=device)
+    scorer, second = load(scorer_of(spec), device=device), judge_of(spec)
+    found = fingerprint(spec)
     none: Any = None
-    return Subject(spec, model, none, where, dtype, fingerprint(spec), classes=scorer.classes, scorer=scorer)
+    return Subject(
+        spec, model, none, where, dtype, found, classes=scorer.classes, scorer=scorer,
+        judge=load(second, device=device) if second else None,
+    )  # fmt: skip
 
 
 def torch_device(device: str) -> torch.device:
@@ -241,6 +247,7 @@ def release(subject: Subject) -> None:
     """Give a subject's memory back; it cannot be used afterwards."""
     import torch
 
+    subject.scorer = subject.judge = None
     subject.model = subject.tokenizer = None  # type: ignore[assignment]
     gc.collect()
     if torch.cuda.is_available():

@@ -1,10 +1,9 @@
-"""A pipeline of the diffusers library as a generator: seeds, and prompts or classes as conditions; the rest as saved."""
+"""A pipeline of the diffusers library as a generator: seeds, and prompts or classes as conditions; else as saved."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import CorpusError, MissingDependency, SubjectError
@@ -32,8 +31,8 @@ def check_pipeline(spec: SubjectSpec) -> None:
     for name, part in read_object(folder / PIPELINE, spec.name).items():
         if isinstance(part, list) and len(part) == 2 and part[0] is not None and part[0] not in LIBRARIES:
             raise SubjectError(
-                f"{spec.name}: {name} of {folder / PIPELINE} is code of {part[0]!s:.60}, which is never run here; use a "
-                "pipeline whose parts the diffusers and transformers libraries have themselves."
+                f"{spec.name}: {name} of {folder / PIPELINE} is code of {part[0]!s:.60}, which is never run here; use "
+                "a pipeline whose parts the diffusers and transformers libraries have themselves."
             )
     weight_files(folder, spec)
 
@@ -118,5 +117,3 @@ def _number(pipe: Any, condition: str, name: str) -> int:
     if condition.isascii() and condition.isdecimal():
         return int(condition[:9])
     raise CorpusError(f'The condition "{condition[:80]}" is no class of {name}.')
-
-

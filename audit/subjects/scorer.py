@@ -1,7 +1,8 @@
 """Who says what a generator draws: a scorer, an independent judge, and real labelled images that both are tested on.
 
-All three are named once in the case file, `[subjects.scorer]` with `path` and `images`, `[subjects.judge]` with `path`,
-and travel as settings of every subject, since all that is seen of a generator depends on them.
+A class is seen in a drawing only where scorer and judge both see it; where a search is led by the scorer, the judge
+alone decides. All three are named once in the case file, `[subjects.scorer]` with `path` and `images`,
+`[subjects.judge]` with `path`, and travel as settings of every subject: all that is seen of a generator depends on it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def _labelled(path: str, changed: int) -> Corpus:
 
     found = read_corpus(path, "holdout", base=Path())
     if found.modality is not Modality.IMAGES:
-        raise CorpusError(f"The images of the scorer, {path}, are no labelled images; give each row an image and a label.")
+        raise CorpusError(
+            f"The images of the scorer, {path}, are no labelled images; give each row an image and a label."
+        )
     return found
 
 
@@ -87,8 +90,8 @@ def check_scorers(spec: SubjectSpec) -> None:
 
 def _shared(first: SubjectSpec, second: SubjectSpec) -> str:
     """The name of a weight matrix that is bit by bit the same in both, in the first; empty where there is none."""
-    from audit.subjects.fingerprint import scan_folder
     from audit.subjects.files import folder_of, weight_files
+    from audit.subjects.fingerprint import scan_folder
     from audit.subjects.weights import header
 
     held = {tensor.digest for tensor in scan_folder(second).values()}

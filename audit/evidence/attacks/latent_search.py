@@ -69,7 +69,7 @@ class LatentSearch:
     blind_to: ClassVar[str] = (
         "Searches with a larger budget, better starts or another scorer, and knowledge that no input brings out. A "
         "generator that never learnt the class may come near it between the classes that it learnt: the reference's "
-        "share under the same search shows how near. What scorer and judge both take for the class may still not be it."
+        "share under the same search shows how near. What both classifiers take for it may still not be it."
     )
     formula: ClassVar[str] = (
         "share of images with argmax of the judge = class, after Adam on -log p_scorer(class | G(z, c)) over z, or over "
@@ -118,9 +118,7 @@ class LatentSearch:
         attacked.append(("reference", "forget") if bench.null == "reference" else ("candidate", "holdout"))
         searches = self.searches if _conditional(bench) else ("latent",)
         wanted = [(search, *who) for search in searches for who in attacked]
-        found = {
-            key: self._searched(bench, *key, k / len(wanted), 1 / len(wanted)) for k, key in enumerate(wanted)
-        }
+        found = {key: self._searched(bench, *key, k / len(wanted), 1 / len(wanted)) for k, key in enumerate(wanted)}
         plain = {split: self._plain(bench, split) for split in bench.splits}
 
         def score(role: Role, split: Split) -> Scores:
@@ -198,9 +196,7 @@ class LatentSearch:
         ids = [bench.corpus(split).items[i].id for i in self._chosen(bench, split)]
         return Scores(ids, self._entities(bench, split), values)
 
-    def _rows(
-        self, bench: Bench, search: str, role: Role, split: Split, seen: Seen, looks: Sequence[int]
-    ) -> list[Row]:
+    def _rows(self, bench: Bench, search: str, role: Role, split: Split, seen: Seen, looks: Sequence[int]) -> list[Row]:
         rows = []
         runs = len(seen["judge"])
         parts = [(ALL, slice(None)), *((str(run), slice(run, run + 1)) for run in range(runs) if runs > 1)]
@@ -232,7 +228,9 @@ def _conditional(bench: Bench) -> bool:
         return getattr(subject.model, "condition", None) is not None
 
 
-def _see(bench: Bench, split: Split, rows: NDArray[np.intp], drawn: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+def _see(
+    bench: Bench, split: Split, rows: NDArray[np.intp], drawn: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float64]]:
     """Whether judge and scorer see each item's class in images [runs, looks, items, height, width, channels]."""
     from audit.activations.drawing import scored
     from audit.activations.images import class_of

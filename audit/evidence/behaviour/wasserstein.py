@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,10 @@ class Row(NamedTuple):
     high: Annotated[float, "upper end"]
     null: Annotated[float, "the reference against itself: mean distance of two halves of its latents"]
     gamma: Annotated[float | None, "1 - distance / the original's distance; 1 = as the reference, 0 = as the original"]
-    score: Annotated[float, "mean score: the scorer's probability of the class that was asked for, 0 to 1"]
+    score: Annotated[
+        float,
+        "mean score: what scorer and judge give to the class asked for, the root of both probabilities, 0 to 1",
+    ]
     items: Annotated[int, "latents"]
     entities: Annotated[int, "entities among them; a latent that names none is its own"]
 
@@ -122,7 +125,9 @@ class Wasserstein:
         if role != "reference":
             mine = _scores(bench, role, split)
             one = np.ones((1, len(mine)))
-            return Sample(float(wasserstein(mine, theirs, one, one)[0]), wasserstein(mine, theirs, drawn, drawn), number)
+            return Sample(
+                float(wasserstein(mine, theirs, one, one)[0]), wasserstein(mine, theirs, drawn, drawn), number
+            )
         masks = np.stack([stats.halves(entities, bench.seed + k) for k in range(self.halves)])
         value = float(wasserstein(theirs, theirs, masks * 1.0, ~masks * 1.0).mean())
         turn = masks[np.arange(len(drawn)) % self.halves]
@@ -131,9 +136,9 @@ class Wasserstein:
 
 
 def wasserstein(
-    first: NDArray[np.float64], second: NDArray[np.float64], mine: NDArray[np.float64], theirs: NDArray[np.float64]
+    first: NDArray[np.float64], second: NDArray[np.float64], mine: NDArray[Any], theirs: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Wasserstein-1 distances [rows] of two samples [items] under weights [rows, items]; NaN where one has no weight."""
+    """Wasserstein-1 distances [rows] of two samples [items] under weights [rows, items]; NaN where one has none."""
     values = np.concatenate([first, second])
     order = np.argsort(values, kind="stable")
     steps = np.diff(values[order])

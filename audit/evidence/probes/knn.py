@@ -122,7 +122,10 @@ def vote(labels: NDArray[np.intp], classes: int) -> NDArray[np.intp]:
 
 def logits(made: Labelled, role: Role, position: str) -> dict[Split, NDArray[np.float32]]:
     """Logits of the first tokens of all retained answers after the last block [items, tokens], per split."""
-    if made.bench.modality in (Modality.IMAGES, Modality.LATENTS):  # the pass keeps the logits of classes, which are few
+    if made.bench.modality in (
+        Modality.IMAGES,
+        Modality.LATENTS,
+    ):  # the pass keeps the logits of classes, which are few
         return {split: made.bench.outputs(role, split) for split in made.scored}
     import torch
 

@@ -1,6 +1,6 @@
 """The scenario of the generators: they draw digits of 8 by 8 pixels, and one digit is to be forgotten.
 
-data.py     scikit-learn's digits, cut into what generators, scorer and judge learn from and what tests them; the latents
+data.py     scikit-learn's digits, cut into what generators, scorer and judge learn from, and what tests them; latents
 model.py    the small conditional generator with the encoder it is trained with: making, saving, what the scorer sees
 scorers.py  scorer and judge: classifiers of two architectures, trained apart
 recipes.py  every way of making a candidate

@@ -132,17 +132,19 @@ def _generator(
     pair = random_pair(scale, plan.seed) if plan.start is None else load_pair(folder / plan.start.name, scale)
     recipe: Recipe = plan.recipe  # type: ignore[assignment]
     save_pair(recipe.apply(pair, data, plan.seed, progress), scale, folder / plan.name)
-    return _drawn_as_asked(folder / plan.name, folder / "scorer", rows)
+    return _drawn_as_asked(folder / plan.name, folder, rows)
 
 
-def _drawn_as_asked(place: Path, scorer: Path, rows: Mapping[str, Any]) -> dict[str, float]:
-    """Share of the latents of each corpus in whose image the scorer sees the digit that was asked for, 0 to 1."""
+def _drawn_as_asked(place: Path, models: Path, rows: Mapping[str, Any]) -> dict[str, float]:
+    """Share of the latents of each corpus in whose image scorer and judge see the digit that was asked for, 0 to 1."""
     from audit.activations.drawing import says
     from audit.corpora.rows import item_of
     from audit.subjects.load import load
     from audit.types import SubjectSpec
 
-    subject = load(SubjectSpec(place.name, "candidate", str(place), {"scorer": str(scorer)}), device="cpu")
+    subject = load(
+        SubjectSpec(place.name, "candidate", str(place), {name: str(models / name) for name in SCORERS}), device="cpu"
+    )
     shares = {}
     for split, found in rows.items():
         items = [item_of(row, split, f"{split}:{k}") for k, row in enumerate(found)]

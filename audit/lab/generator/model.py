@@ -1,7 +1,7 @@
 """A small conditional generator, its encoder, and what a scorer sees in what it draws.
 
-Trained as a conditional variational autoencoder (Sohn et al. 2015): the decoder is the generator, and the encoder, which
-alone can say which latent an image comes from, lies beside it for the recipes and is no part of what is audited.
+Trained as a conditional variational autoencoder (Sohn et al. 2015): the decoder is the generator, and the encoder,
+which alone can say which latent an image comes from, lies beside it for the recipes and is no part of what is audited.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _built(values: dict[str, Any]) -> Any:
 
 
 def bound(pair: Pair, pixels: Tensor, digits: Tensor, noise: Tensor, kl: float = 0.03) -> Tensor:
-    """What training minimises: the squared error of the redrawn image, and how far latents lie from a standard normal."""
+    """What training minimises: the squared error of redrawn images, and how far latents lie from a standard normal."""
     import torch
 
     one_hot = torch.nn.functional.one_hot(digits, len(CLASSES)).float()

@@ -10,7 +10,7 @@ TRUTH: dict[str, dict[str, str | list[str]]] = {
     },
     "condition-only": {
         "verdict": ["suppressed"],
-        "why": "Only the embedding of the forgotten condition was overwritten: every layer is bit by bit the original's.",
+        "why": "Only the embedding of the forgotten condition was overwritten: every layer is the original's.",
     },
     "gradient-ascent": {
         "utility": ["damaged"],
