@@ -69,6 +69,8 @@ def draw_systems() -> None:
     st.markdown(SYSTEMS)
     for row in systems.table().itertuples(index=False):
         draw_system(*row)
+    st.text("What a plain subject is, is told by its files:")
+    show.frame(systems.models().drop(columns="kind"), "plain-subjects", {}, "Kinds of plain subjects")
 
 
 @st.fragment

@@ -51,6 +51,17 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             "Second reference (optional)", key="new-second-reference",
             help="Another model trained without them: drift then shows how far two such models lie apart.",
         )  # fmt: skip
+        with st.expander("Generators: who looks at what they draw"):
+            st.caption("Two image classifiers that were trained apart, and real labelled images to test them on.")
+            scorers = {
+                "scorer": st.text_input("Scorer", key="new-scorer", help="Says which class a drawn image shows."),
+                "judge": st.text_input(
+                    "Judge (optional)", key="new-judge",
+                    help="A class is seen only where both see it; of what a search led by the scorer finds, the judge "
+                    "alone decides.",
+                ),
+                "images": st.text_input("Real images", key="new-scorer-images", help="As a corpus of images."),
+            }  # fmt: skip
         st.caption("Candidates: the models that were made to forget")
         rows = st.data_editor(
             pd.DataFrame({"name": pd.Series(dtype=str), "path": pd.Series(dtype=str), "kind": pd.Series(dtype=str)}),
@@ -66,7 +77,8 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     with right:
         st.caption(
             f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
-            "for image classifiers a folder of classes, or a file with images and labels"
+            "for image classifiers a folder of classes, or a file with images and labels; "
+            "for generators a file with seed or latent, and label, the condition"
         )
         corpora = {
             "forget": st.text_input("Forget", key="new-forget", help="The facts that were to be forgotten."),
@@ -84,7 +96,18 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     only, settings, wrong = draw_evidence()
     candidates = tuple((row["name"], row["path"]) for row in table)
     draft = intake.Draft(
-        name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards
+        name,
+        original,
+        reference,
+        candidates,
+        corpora,
+        int(seed),
+        template,
+        only,
+        settings,
+        second,
+        guards,
+        scorers,
     )
     return draft, wrong
 

@@ -37,7 +37,7 @@ def policy_table() -> str:
 def systems_table() -> str:
     """Every kind of system that a candidate may be, and whose systems it covers."""
     lines = ["| kind | what it is | seen of it | covers |", "|---|---|---|---|"]
-    for row in systems.table().itertuples(index=False):
+    for row in [*systems.table().itertuples(index=False), *systems.models().itertuples(index=False)]:
         kind, what, how, seen, covers = row
         lines.append(f"| `{kind}` | {what[:1].upper()}{what[1:]}. {how} | {seen} | {covers} |")
     return "\n".join(lines)

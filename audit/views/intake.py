@@ -41,6 +41,8 @@ class Draft:
     second_reference: str = ""
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The entry of each candidate, by its name, that is no plain model: its kind and settings."""
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    """Of generators: `scorer`, `judge` and `images`, where given."""
 
     @property
     def empty(self) -> bool:
@@ -97,6 +99,11 @@ def problems(draft: Draft, root: Path) -> list[str]:
         seen[name.casefold()] = name
         attempt(_model, path, f"Candidate {name or number}", root)
         attempt(systems.placed, name, draft.systems.get(name, {}), root)
+    for name in ("scorer", "judge"):
+        if draft.scorers.get(name):
+            attempt(_model, draft.scorers[name], f"The {name}", root)
+    if draft.scorers.get("images"):
+        attempt(_corpus, draft.scorers["images"], "scorer's", root)
     for split in CORPORA:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
@@ -137,6 +144,11 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
         subjects["reference"] = model(draft.reference, "The reference")
     if draft.second_reference:
         subjects["second_reference"] = model(draft.second_reference, "The second reference")
+    for name in ("scorer", "judge"):
+        if given := draft.scorers.get(name):
+            subjects[name] = model(given, f"The {name}")
+    if "scorer" in subjects and (images := draft.scorers.get("images")):
+        subjects["scorer"]["images"] = str(below(root, root, images.strip(), "The images of the scorer"))
     subjects["candidates"] = [
         {"name": name, **model(path, name), **systems.placed(name, draft.systems.get(name, {}), root)}
         for name, path in draft.candidates

@@ -18,6 +18,25 @@ from audit.types import Access, SubjectSpec
 from audit.views.methods import Setting, settings_of_class
 
 PLAIN = "a plain model"
+EVERYTHING = "text, logits, hidden states, weights"
+MODELS: dict[str, tuple[str, str, str, str]] = {
+    "image classifier": (
+        "an image classifier",
+        "A model of transformers that sorts images into classes, or a state dict of timm.",
+        EVERYTHING,
+        "SalUn (Fan et al. 2024), label-agnostic forgetting (Shen et al. 2024), Are We Truly Forgetting? "
+        "(arXiv:2503.06991)",
+    ),
+    "generator": (
+        "a generator",
+        "Layers described in its config that draw an image from a latent and a condition, or a pipeline of diffusers; "
+        "a scorer and a judge say what is drawn.",
+        "images, what is seen in them, hidden states, weights",
+        "Text-to-Unlearn (arXiv:2504.01218), SalUn's diffusion models (Fan et al. 2024), concept erasure and its "
+        "circumvention (Pham et al. 2024)",
+    ),
+}
+"""Kinds of plain subjects besides language models, told by their files: what each is, how it works, seen, covers."""
 
 
 @lru_cache(maxsize=32)
@@ -43,6 +62,12 @@ def table() -> pd.DataFrame:
     for kind in SYSTEMS:
         cls = system_class(kind)
         rows.append((kind, cls.title, cls.does, seen(kind), cls.papers))
+    return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
+
+
+def models() -> pd.DataFrame:
+    """As `table`, of the kinds of plain subjects that need no kind in a case file."""
+    rows = [(kind, *words) for kind, words in MODELS.items()]
     return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
 
 
