@@ -84,7 +84,7 @@ def found(id: str, candidate: str, prompt: str = "", fails: Exception | None = N
         return Reading(rows, panel(real.place, candidate, id), f"Made-up numbers for {candidate}.")
 
     stand_in = type(type(real).__name__, (type(real),), {"measure": measure})(**settings_of(real))
-    modality = Modality.TEXT if readable(real, Modality.TEXT) else Modality.IMAGES
+    modality = next(kind for kind in Modality if readable(real, kind))
     bench: Any = SimpleNamespace(null="reference", roles=(), modality=modality)
     return collect(id, stand_in, bench, {"key": "k", "measured": "2026-11-01T11:30:00+0000"})
 

@@ -133,7 +133,10 @@ class LatentSearch:
 
         panel = stats.panel(bench, score)
         rows = [row for key, seen in found.items() for row in self._rows(bench, *key, seen, self.looks)]
-        rows += [row for split, s in plain.items() for row in self._rows(bench, "none", "original", split, s, (0,))]
+        rows += [
+            row for search in searches for split, s in plain.items()
+            for row in self._rows(bench, search, "original", split, s, (0,))
+        ]  # fmt: skip
         return Reading(rows, panel, self._note(bench, panel, found, in_words(tested)))
 
     def _searched(self, bench: Bench, search: str, role: Role, split: Split, done: float, share: float) -> Seen:
