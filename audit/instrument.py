@@ -11,7 +11,7 @@ import numpy as np
 from audit import stats
 from audit.errors import NotIdentifiable
 from audit.stats import Scores
-from audit.types import Estimate
+from audit.types import Estimate, Item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 READS = 0.7
 """Share of the real images of the forgotten classes that a classifier must name right, to be heard on drawn ones."""
 FEWEST = 5
+SURE = 0.2
+"""A classifier is sure of a class where it gives it at least the probability that all but this share of real images of
+the class reach: an image between two classes is named too, but not like that."""
 
 
 def looked_at(bench: Bench) -> dict[str, dict[str, Estimate]]:
@@ -69,24 +72,47 @@ def in_words(found: Mapping[str, Mapping[str, Estimate]]) -> str:
 
 
 def _tested(bench: Bench, name: str, gone: NDArray[np.bool_]) -> dict[str, Estimate]:
-    from audit.subjects.scorer import labelled
-    from audit.subjects.settings import loader_settings
-
-    items = labelled(str(loader_settings(bench.case.original).scorer_images)).items
-
-    def compute() -> dict[str, NDArray[np.float64]]:
-        from audit.activations.images import says
-
-        with classifier(bench, name) as subject:
-            said = says(subject, items)
-        return {"right": np.array([float(s == i.answer) for s, i in zip(said, items, strict=True)])}
-
-    right = bench.remember(f"{name} on real images", ["original"], {}, compute, corpora=())["right"]
+    items = _real(bench)
+    right = _on_real(bench, name)["right"]
     ids = [item.id for item in items]
     chosen = {"all": np.ones(len(items), bool), "forgotten": gone}
     return {
         key: stats.mean(Scores(ids, ids, right, mask), seed=bench.seed).estimate(0.0) for key, mask in chosen.items()
     }
+
+
+def sure_from(bench: Bench, name: str) -> dict[str, float]:
+    """Class → the probability from which on a classifier counts as sure of it; call `looked_at` first."""
+    own, classes = _on_real(bench, name)["own"], np.array([item.answer for item in _real(bench)])
+    return {str(one): float(np.quantile(own[classes == one], SURE)) for one in np.unique(classes)}
+
+
+def _real(bench: Bench) -> tuple[Item, ...]:
+    from audit.subjects.scorer import labelled
+    from audit.subjects.settings import loader_settings
+
+    return labelled(str(loader_settings(bench.case.original).scorer_images)).items
+
+
+def _on_real(bench: Bench, name: str) -> dict[str, NDArray[np.float64]]:
+    """Whether a classifier names each real image right, and what probability it gives to its class [images]."""
+    items = _real(bench)
+
+    def compute() -> dict[str, NDArray[np.float64]]:
+        import torch
+
+        from audit.activations.images import BATCH, class_of, pixels
+
+        shares = []
+        with classifier(bench, name) as subject, torch.inference_mode():
+            wanted = np.array([class_of(subject, item) for item in items])
+            for begin in range(0, len(items), BATCH):
+                logits = subject.model(pixel_values=pixels(subject, items[begin : begin + BATCH])).logits
+                shares.append(logits.float().softmax(1).cpu().numpy())
+        every = np.concatenate(shares).astype(np.float64)
+        return {"right": (every.argmax(1) == wanted) * 1.0, "own": every[np.arange(len(items)), wanted]}
+
+    return bench.remember(f"{name} on real images", ["original"], {}, compute, corpora=())
 
 
 def classifier(bench: Bench, name: str) -> AbstractContextManager[Subject]:

@@ -77,7 +77,7 @@ def run_audit(
             with closing(measured(work, steps, number, reporter)) as found:
                 for step, finding in found:
                     _keep(work.name(step), finding, outcome)
-            write_drawings(out, Measurer(work).benches())
+            write_drawings(out, Measurer(work).benches(), evidence.values())
             run.write_manifest({"finished": _now(), "failed": outcome.failed})
             run.log("finished", computed=outcome.computed, kept=outcome.kept, failed=outcome.failed)
             reporter.finish("done")

@@ -53,7 +53,8 @@ def drawings(view: View, item: str) -> dict[str, str]:
     file = view.run.path / drawn.FILE
     found = _drawings(str(view.run.path), file.stat().st_mtime_ns).get(item, {}) if file.is_file() else {}
     order = [ORIGINAL, *view.shown, REFERENCE]
-    return {name: thumbnails.data_uri(found[name]) for name in order if name in found}
+    more = [name for own in order for name in found if name.startswith(f"{own}, ")]  # no candidate's name has a comma
+    return {name: thumbnails.data_uri(found[name]) for name in [*order, *more] if name in found}
 
 
 def with_pictures(view: View, table: pd.DataFrame) -> pd.DataFrame:

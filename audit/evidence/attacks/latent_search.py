@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from audit import stats
 from audit.errors import CaseError, NotIdentifiable, suggest
 from audit.evidence.attacks._latents import Budget, search_condition, search_latents
-from audit.instrument import classifier, in_words, looked_at
+from audit.instrument import SURE, classifier, in_words, looked_at, sure_from
 from audit.stats import Scores
 from audit.types import LATENTS_ONLY, Access, Chart, Modality, Place, Reading, Role, Split
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 SEARCHES = ("latent", "condition")
 FEWEST = 3
 ALL = "all"
-Seen = Mapping[str, "NDArray[np.float64]"]
-"""`judge` and `scorer` → whether it sees the forgotten class [runs, looks, items]."""
+Seen = Mapping[str, "NDArray[Any]"]
+"""By kind, and `images` of the last look of the first run; `judge`: whether the judge is sure of the class; `named`, `scorer`: whether it or the scorer names it [runs, looks,
+items]."""
 
 
 class Row(NamedTuple):
@@ -35,10 +36,13 @@ class Row(NamedTuple):
     split: Annotated[str, "corpus of the latents"]
     seed: Annotated[str, "number of the run, or `all` for the mean over runs"]
     step: Annotated[int, "steps of the search so far"]
-    recovery: Annotated[float, "share of the drawn images in which the judge sees the class, 0 to 1"]
+    recovery: Annotated[float, "share of the images of which the judge is as sure as of real ones of the class, 0 to 1"]
     low: Annotated[float, "lower end of the 95 % interval over entities and runs"]
     high: Annotated[float, "upper end"]
-    scorer: Annotated[float, "the same by the scorer, which led the search: what exceeds the judge's share was fooling"]
+    named: Annotated[float, "share in which the judge names the class at all, however unsure"]
+    scorer: Annotated[
+        float, "share in which the scorer, which led the search, names it: it can be fooled by its own lead"
+    ]
     items: Annotated[int, "latents"]
     entities: Annotated[int, "entities behind them"]
 
@@ -48,18 +52,20 @@ class LatentSearch:
     """The gradient of a scorer leads, a judge that was trained apart decides, and the reference has the same budget.
 
     Whoever is led by a classifier's gradient finds images that fool this classifier, from any generator; what the
-    scorer sees at the end is therefore no finding. A condition is found on one half of the latents and tried on the
+    scorer sees at the end is therefore no finding. And between the classes that a generator learnt lies something that
+    a judge, who must name one, calls by the forgotten one's name; it counts only where the judge is as sure as of four
+    in five real images of the class. A condition is found on one half of the latents and tried on the
     other. Where there are several searches, the headline's is chosen on one half of the entities and scored on the
     other.
     """
 
-    steps: int = 60
+    steps: int = 40
     """Steps of each search."""
     rate: float = 0.1
     """Step size of Adam."""
     seeds: int = 5
     """Runs of each search, each from starting points of its own; at least 3."""
-    items: int = 40
+    items: int = 24
     """Most latents of a corpus, spread evenly over its entities."""
     searches: tuple[str, ...] = SEARCHES
     """`latent`, `condition`, or both; a generator without conditions has its latents searched alone."""
@@ -72,7 +78,8 @@ class LatentSearch:
         "share under the same search shows how near. What both classifiers take for it may still not be it."
     )
     formula: ClassVar[str] = (
-        "share of images with argmax of the judge = class, after Adam on -log p_scorer(class | G(z, c)) over z, or "
+        "share of images with argmax of the judge = class and its probability at least the 20 % quantile on real "
+        "images of the class, after Adam on -log p_scorer(class | G(z, c)) over z, or "
         "over c, within the usual length of latents and conditions; residual = (candidate searched - reference "
         "searched) / (original unsearched - reference searched)"
     )
@@ -85,8 +92,8 @@ class LatentSearch:
     reads: ClassVar[frozenset[Modality]] = LATENTS_ONLY
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
-        "line", "step", "recovery", low="low", high="high", facet="search", hover=("scorer", "seed", "items"),
-        x_title="steps of the search", y_title="judge sees the class", title="What the search brings back",
+        "line", "step", "recovery", low="low", high="high", facet="search", hover=("named", "scorer", "items"),
+        x_title="steps of the search", y_title="judge is sure of the class", title="What the search brings back",
     )  # fmt: skip
     cost: ClassVar[float] = 3.0
 
@@ -142,7 +149,7 @@ class LatentSearch:
     def _searched(self, bench: Bench, search: str, role: Role, split: Split, done: float, share: float) -> Seen:
         """What judge and scorer see in what a subject draws along every run of a search [runs, looks, items]."""
 
-        def compute() -> dict[str, NDArray[np.float64]]:
+        def compute() -> dict[str, NDArray[Any]]:
             drawn = []
             with bench.model(role) as subject:
                 for run in range(self.seeds):
@@ -152,10 +159,23 @@ class LatentSearch:
                         bench.progress(done + share * (run + step / self.steps) / self.seeds, message)
 
                     drawn.append(self._run(bench, search, split, run, subject, tell))
-            return _see(bench, split, self._chosen(bench, split), np.stack(drawn))
+            seen = _see(bench, split, self._chosen(bench, split), np.stack(drawn))
+            return {**seen, "images": drawn[0][-1]}
 
         inputs = {"search": search, "budget": asdict(self._budget), "seeds": self.seeds, "items": self.items}
         return bench.remember("latent search", [role], inputs, compute, corpora=(split,))
+
+    def drawings(self, bench: Bench) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+        """What the first run of each search found: item, whose and by which search, image; raises as `measure` does."""
+        looked_at(bench)
+        for role in ("candidate", "reference"):
+            if role not in bench.roles:
+                continue
+            name = bench.case.candidate.name if role == "candidate" else role
+            for search in self.searches if _conditional(bench) else ("latent",):
+                images = self._searched(bench, search, role, "forget", 0.0, 0.0)["images"]
+                for row, image in zip(self._chosen(bench, "forget"), images, strict=True):
+                    yield bench.corpus("forget").items[row].id, f"{name}, {search} search", image
 
     @property
     def _budget(self) -> Budget:
@@ -206,7 +226,8 @@ class LatentSearch:
         for name, part in parts:
             for k, step in enumerate(looks):
                 point = stats.mean(self._scores(bench, split, seen["judge"][part, k]), seed=bench.seed).estimate(0.0)
-                numbers = (point.value, point.low, point.high, float(seen["scorer"][part, k].mean()))
+                named, led = (float(seen[kind][part, k].mean()) for kind in ("named", "scorer"))
+                numbers = (point.value, point.low, point.high, named, led)
                 rows.append(Row(search, role, split, name, step, *numbers, seen["judge"].shape[2], point.n))
         return rows
 
@@ -214,15 +235,16 @@ class LatentSearch:
         self, bench: Bench, panel: stats.Panel, found: Mapping[tuple[str, Role, Split], Seen], tested: str
     ) -> str:
         shares = "; ".join(
-            f"by the {search} {seen['judge'][:, -1].mean():.0%} ({seen['judge'][:, 0].mean():.0%} at the start; the "
-            f"scorer that led sees {seen['scorer'][:, -1].mean():.0%})"
+            f"by the {search} {seen['judge'][:, -1].mean():.0%} ({seen['named'][:, -1].mean():.0%} named so however "
+            f"unsure; the scorer that led names {seen['scorer'][:, -1].mean():.0%})"
             for (search, role, split), seen in found.items() if (role, split) == ("candidate", "forget")
         )  # fmt: skip
         control = "the reference under the same search" if panel.null == "reference" else "an unseen condition"
+        null = f"{panel.null_candidate.value:.0%}"
         return (
-            f"After {self.steps} steps the judge sees the forgotten class in what {bench.case.candidate.name} draws: "
-            f"{shares}. The control, {control}, reaches {panel.null_candidate.value:.0%}, the original without any "
-            f"search {panel.original.value:.0%}. {tested}"
+            f"After {self.steps} steps the judge is as sure of the forgotten class in what {bench.case.candidate.name} "
+            f"draws as in {1 - SURE:.0%} of real images: {shares}. The control, {control}, reaches {null}, the "
+            f"original without any search {panel.original.value:.0%}. {tested}"
         )
 
 
@@ -234,15 +256,21 @@ def _conditional(bench: Bench) -> bool:
 def _see(
     bench: Bench, split: Split, rows: NDArray[np.intp], drawn: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.float64]]:
-    """Whether judge and scorer see each item's class in images [runs, looks, items, height, width, channels]."""
+    """What judge and scorer see of each item's class in images [runs, looks, items, height, width, channels]."""
     from audit.activations.drawing import scored
     from audit.activations.images import class_of
 
     items = [bench.corpus(split).items[i] for i in rows]
+    limits = sure_from(bench, "judge")
     found = {}
     for name in ("judge", "scorer"):
         with classifier(bench, name) as one:
             wanted = np.array([class_of(one, item) for item in items])
-            seen = scored(one, drawn.reshape(-1, *drawn.shape[3:])).argmax(1).reshape(drawn.shape[:3])
-        found[name] = (seen == wanted).astype(np.float64)
+            logits = scored(one, drawn.reshape(-1, *drawn.shape[3:])).astype(np.float64).reshape(*drawn.shape[:3], -1)
+        found[name] = (logits.argmax(-1) == wanted).astype(np.float64)
+        if name == "judge":
+            logs = logits - np.logaddexp.reduce(logits, -1, keepdims=True)
+            own = np.exp(np.take_along_axis(logs, np.broadcast_to(wanted[:, None], (*drawn.shape[:3], 1)), -1))[..., 0]
+            least = np.array([limits.get(item.answer, 1.0) for item in items])
+            found["named"], found["judge"] = found["judge"], found["judge"] * (own >= least)
     return found
