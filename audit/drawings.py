@@ -24,7 +24,8 @@ MOST = 1000
 def write_drawings(run: Path, benches: Sequence[Bench], asked: Iterable[Evidence] = ()) -> None:
     """Write what every subject draws for every item; nothing where the subjects are no generators.
 
-    Evidence that finds drawings (`drawings`) adds its own, under a name that says whose and how. A subject that cannot draw has none: the evidence that asks it says what is wrong.
+    Evidence that finds drawings (`drawings`) adds its own, under a name that says whose and how. A subject that cannot
+    draw has none: the evidence that asks it says what is wrong.
     """
     if not benches or benches[0].modality is not Modality.LATENTS:
         return

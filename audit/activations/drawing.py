@@ -210,6 +210,9 @@ def look(subject: Subject, items: Sequence[Item]) -> tuple[NDArray[np.float32], 
     import torch
 
     parts = list(subject.model.blocks)
+    if len(items) > 1 and hasattr(subject.model, "draw"):  # a pipeline draws one by one
+        single = [look(subject, [item]) for item in items]
+        return np.concatenate([s for s, _ in single], 2), np.concatenate([image for _, image in single])
     with _collecting(subject, parts, len(items)) as seen:
         images = draw(subject, items)
     if len(seen) != len(parts) + 1:

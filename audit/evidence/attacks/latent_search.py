@@ -24,8 +24,8 @@ SEARCHES = ("latent", "condition")
 FEWEST = 3
 ALL = "all"
 Seen = Mapping[str, "NDArray[Any]"]
-"""By kind, and `images` of the last look of the first run; `judge`: whether the judge is sure of the class; `named`, `scorer`: whether it or the scorer names it [runs, looks,
-items]."""
+"""`judge`: whether the judge is sure of the class; `named`, `scorer`: whether it or the scorer names it [runs, looks,
+items]; `images`: what the first run had drawn at its last look."""
 
 
 class Row(NamedTuple):
