@@ -14,7 +14,7 @@ from audit.figures.curves import add_level
 from audit.figures.forest import forest
 from audit.figures.matrix import matrix
 from audit.figures.panels import panels
-from audit.views import attacks, examples, items, returned
+from audit.views import attacks, examples, returned
 from audit.views.tables import is_diagnosis, residuals, values_of, where
 from audit.views.words import sentences
 from pages.shared import kept, said, series, show
@@ -144,11 +144,11 @@ def draw_returned(view: View, id: str, name: str) -> None:
     st.text(returned.counted(name, count))
     if is_diagnosis(id):
         st.caption("A diagnosis: what comes back may come from the original's own weights, so it counts nowhere else.")
-    table = examples.index(one, back)
+    table = kept.texts(view, [name])
     known = examples.with_texts(one)
     if len(back):
         back = back.sort_values("score", ascending=False, kind="stable")
-        facts = back.merge(items.texts(one), on="item", how="left", suffixes=("", " "))
+        facts = back.merge(table, on="item", how="left", suffixes=("", " "))
         event = show.frame(
             facts[["item", "entity", "prompt", "answer", "score", "original", "floor"]], f"back-{id}-{name}", {},
             "Facts that came back", height=240, on_select="rerun", selection_mode="single-row",

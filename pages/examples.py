@@ -85,7 +85,7 @@ def _turn_to(item: str) -> None:
 
 def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     """One item: what became of it, what was said, the readings."""
-    facts = items.facts_of(view.chosen, item)
+    facts = items.facts_of(kept.texts(view, view.shown), item)
     with st.container(border=True, key="example"):
         st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
         picture = kept.pictures(view).get(item)

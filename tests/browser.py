@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -22,6 +23,22 @@ FLAGS = [
 def system_chromium() -> str | None:
     """Path of an installed Chromium, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def link_to(page: Any, label: str) -> Any:
+    """The link of the menu to a page, with its section opened where it stands in one."""
+    link = page.get_by_test_id("stTopNavLink").filter(has_text=label)
+    page.get_by_test_id("stTopNavLink").first.wait_for()
+    if link.count():
+        return link.first
+    inside = page.get_by_test_id("stTopNavDropdownLink").filter(has_text=label)
+    for section in page.get_by_test_id("stTopNavSection").all():
+        section.click()
+        page.get_by_test_id("stTopNavDropdownLink").first.wait_for()
+        if inside.count():
+            return inside.first
+        page.keyboard.press("Escape")
+    raise AssertionError(f"no link of the menu leads to {label}")
 
 
 def install() -> bool:

@@ -14,8 +14,8 @@ from audit.views.tables import values_of, where
 
 METHODS = {"pca": "PCA (the original's axes)", "umap": "AlignedUMAP"}
 LISTED = ["item", "split", "entity", "attribute", "prompt", "answer"]
-BUDGET = 20_000
-"""Points in one figure; a browser stays quick well above that, a slow one does not."""
+BUDGET = 8_000
+"""Points in one figure: two thousand fill a map, and a browser without a graphics card still draws them at once."""
 
 
 def methods(table: pd.DataFrame) -> dict[str, str]:

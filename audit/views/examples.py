@@ -32,20 +32,19 @@ FAMILIES = {
 COLUMNS = ["item", "split", "entity", "attribute", "prompt", "answer"]
 
 
-def index(findings: Findings, back: pd.DataFrame) -> pd.DataFrame:
-    """Every item with its texts, columns COLUMNS and `came back`: who gives it back, by how many measurements."""
-    table = items.texts(findings)[COLUMNS].reset_index(drop=True)
-    return table.assign(**{"came back": [_by_whom(part) for part in _grouped(back, table["item"])]})
+def index(texts: pd.DataFrame, back: pd.DataFrame) -> pd.DataFrame:
+    """Every item of `items.texts`, columns COLUMNS and `came back`: who gives it back, by how many measurements."""
+    table = texts[COLUMNS].reset_index(drop=True)
+    by_whom = _by_whom(back)
+    return table.assign(**{"came back": [", ".join(by_whom.get(item, ())) for item in table["item"]]})
 
 
-def _grouped(back: pd.DataFrame, order: pd.Series) -> list[pd.DataFrame]:
-    groups = dict(list(back.groupby("item")))
-    return [groups.get(item, back.iloc[:0]) for item in order]
-
-
-def _by_whom(part: pd.DataFrame) -> str:
-    counts = part.groupby("candidate", sort=False).size()
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+def _by_whom(back: pd.DataFrame) -> dict[str, list[str]]:
+    """By item: who gives it back, and in how many measurements."""
+    found: dict[str, list[str]] = {}
+    for (item, name), count in back.groupby(["item", "candidate"], sort=False).size().items():  # type: ignore[misc]
+        found.setdefault(str(item), []).append(f"{name} ({count})")
+    return found
 
 
 def chosen(
@@ -153,8 +152,7 @@ def by_layer(findings: Findings, item: str) -> list[tuple[str, Chart, pd.DataFra
 
 def scores(findings: Findings, item: str, back: pd.DataFrame) -> pd.DataFrame:
     """The item's score in every evidence, one row each: family, evidence, each subject, who gives it back."""
-    long = items.scores(findings)
-    long = long[long["item"] == item].drop_duplicates(["id", "subject"])
+    long = items.scores(findings, item=item).drop_duplicates(["id", "subject"])
     order = [name for name in (*CONTROLS, *findings) if name in set(long["subject"])]
     wide = long.pivot(index="id", columns="subject", values="score")
     ids = [id for id in CATALOGUE if id in wide.index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from audit.types import SPLITS, Finding
 from audit.views.tables import CONTROLS, together
 
 FACTS = ["item", "entity", "attribute", "prompt", "answer"]
+NEEDED = {"item", "prompt", "answer", "split"}
 SOURCES = ("behaviour.recall", "drift.map", "utility.retain")
 """Evidence whose tables hold the texts of items."""
 SAID = "what it says"
@@ -23,8 +24,10 @@ def _with_texts(findings: Mapping[str, Mapping[str, Finding]], own: Sequence[str
     return list(dict.fromkeys([*own, *stored]))
 
 
-def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = None) -> pd.DataFrame:
-    """Long table of every per-item score, of one evidence or all: id, title, item, entity, split, subject, score."""
+def scores(
+    findings: Mapping[str, Mapping[str, Finding]], only: str | None = None, item: str | None = None
+) -> pd.DataFrame:
+    """Long table of scores of single items, of all or one evidence: id, title, item, entity, split, subject, score."""
     parts = []
     ids = dict.fromkeys(id for found in findings.values() for id in found)
     for id in [only] if only else ids:
@@ -33,6 +36,7 @@ def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = Non
             frame = found[id].items if id in found else None
             if frame is None or frame.empty:
                 continue
+            frame = frame if item is None else frame[frame["item"] == item]
             frame = frame[~frame["subject"].isin(seen)]
             seen |= set(frame["subject"]) & set(CONTROLS)
             subject = frame["subject"].where(frame["subject"] != "candidate", name)
@@ -43,19 +47,32 @@ def scores(findings: Mapping[str, Mapping[str, Finding]], only: str | None = Non
 
 def facts(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget") -> pd.DataFrame:
     """The texts of the items of a split, columns FACTS, in corpus order; empty when no table holds them."""
-    for id in _with_texts(findings, SOURCES):
-        table = together({name: found.get(id) for name, found in findings.items()})
-        if {"item", "prompt", "answer", "split"} <= set(table.columns):
-            table = table[table["split"] == split].drop_duplicates("item")
-            if len(table):
-                return table.reindex(columns=FACTS).reset_index(drop=True)
-    return pd.DataFrame(columns=FACTS)
+    return _facts(_tables(findings), split)
 
 
 def texts(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     """The texts of the items of all splits, columns FACTS and split."""
-    parts = [facts(findings, split).assign(split=split) for split in SPLITS]
+    tables = list(_tables(findings))
+    parts = [_facts(tables, split).assign(split=split) for split in SPLITS]
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True).drop_duplicates("item")
+
+
+def _facts(tables: Iterable[pd.DataFrame], split: str) -> pd.DataFrame:
+    for table in tables:
+        here = table[table["split"] == split]
+        if len(here):
+            return here.drop(columns="split").reindex(columns=FACTS).reset_index(drop=True)
+    return pd.DataFrame(columns=FACTS)
+
+
+def _tables(findings: Mapping[str, Mapping[str, Finding]]) -> Iterator[pd.DataFrame]:
+    """The items of every evidence whose table holds texts: FACTS as far as they are there and split, each item once."""
+    for id in _with_texts(findings, SOURCES):
+        parts = [found[id].table for found in findings.values() if id in found]
+        parts = [part[[c for c in part if c in FACTS or c == "split"]].drop_duplicates("item") for part in parts
+                 if set(part.columns) >= NEEDED]  # fmt: skip
+        if parts:
+            yield pd.concat(parts, ignore_index=True).drop_duplicates("item")
 
 
 def said(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
@@ -102,10 +119,9 @@ def measures(findings: Mapping[str, Mapping[str, Finding]], split: str = "forget
     return found
 
 
-def facts_of(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:
-    """The texts of one item; its id alone where none are stored."""
-    known = texts(findings)
-    row = known[known["item"] == item].drop(columns="split")
+def facts_of(known: pd.DataFrame, item: str) -> dict[str, Any]:
+    """The texts of one item, of all `texts`; its id alone where none are stored."""
+    row = known.loc[known["item"] == item, FACTS]
     return row.iloc[0].to_dict() if len(row) else {"item": item}
 
 
@@ -113,12 +129,11 @@ def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, 
     """Everything known about one item: `facts` (texts), `said` by subject, `scores` with a row for each evidence."""
     heard = said(findings)
     heard = heard[heard["item"] == item].drop_duplicates("subject").set_index("subject")
-    long = scores(findings)
-    long = long[long["item"] == item].drop_duplicates(["title", "subject"])
+    long = scores(findings, item=item).drop_duplicates(["title", "subject"])
     order = [CONTROLS[0], *findings, CONTROLS[1]]
     table = long.pivot(index="title", columns="subject", values="score")
     return {
-        "facts": facts_of(findings, item),
+        "facts": facts_of(texts(findings), item),
         "said": {name: stored(heard["said"].loc[name]) for name in sorted(heard.index, key=order.index)},
         "scores": table.reindex(list(dict.fromkeys(long["title"])))[[n for n in order if n in table.columns]],
     }

@@ -11,7 +11,7 @@ import streamlit as st
 from audit import drawings as drawn
 from audit import thumbnails
 from audit.figures.style import ORIGINAL, REFERENCE
-from audit.views import behaviour, examples, returned, shares, tables
+from audit.views import behaviour, examples, items, returned, shares, tables
 from audit.views.returned import Count
 from pages.shared.state import View
 
@@ -35,6 +35,11 @@ def by_chance(view: View) -> dict[str, Count]:
 def index(view: View) -> pd.DataFrame:
     """`examples.index` for the candidates that are drawn."""
     return _index(view, *_key(view))
+
+
+def texts(view: View, names: Sequence[str]) -> pd.DataFrame:
+    """`items.texts` of some candidates."""
+    return _texts(view, tuple(names), str(view.run.path), view.stamp)
 
 
 def spoken(view: View) -> pd.DataFrame:
@@ -109,7 +114,12 @@ def _by_chance(_view: View, path: str, shown: tuple[str, ...], stamp: int, polic
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)
 def _index(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
-    return examples.index(_view.chosen, came_back(_view))
+    return examples.index(texts(_view, _view.shown), came_back(_view))
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _texts(_view: View, names: tuple[str, ...], path: str, stamp: int) -> pd.DataFrame:
+    return items.texts({name: _view.findings[name] for name in names})
 
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)

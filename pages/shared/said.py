@@ -10,6 +10,7 @@ from audit.catalogue import evidence_class
 from audit.figures.texts import Line, said_html
 from audit.types import Finding
 from audit.views import examples, items
+from pages.shared import kept
 from pages.shared.state import View
 from pages.shared.theme import literal
 
@@ -44,7 +45,7 @@ def transcript(view: View, findings: Findings, id: str, item: str, key: str) -> 
             key=f"{key}-family-{id}",
         )  # fmt: skip
     rows, most = examples.transcript(findings, id, item, family)
-    facts = items.texts(findings)
+    facts = kept.texts(view, list(findings))
     own = facts[facts["item"] == item]
     asked, answer = (str(own.iloc[0][name]) if len(own) else "" for name in ("prompt", "answer"))
     if not answer and "answer" in rows and len(rows):

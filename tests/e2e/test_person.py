@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser import link_to
+
 PAGES = (
     "", "behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "new_audit",
     "report", "review", "methods", "playground", "live_attack", "compare",
@@ -63,11 +65,20 @@ def test_the_demo_shows_its_verdicts(page: Any) -> None:
 def test_every_link_leads_to_its_page(page: Any) -> None:
     page.goto("/")
     settle(page)
-    for label in ("Drift", "Probes", "Attacks", "Behaviour", "Overview"):
-        page.get_by_test_id("stTopNavLink").filter(has_text=label).first.click()
-        page.wait_for_url(f"**/{label.lower() if label != 'Overview' else ''}*")
+    for label in ("Drift", "Probes", "Playground", "Review", "New audit", "Overview"):
+        link_to(page, label).click()
+        page.wait_for_url(f"**/{label.lower().replace(' ', '_') if label != 'Overview' else ''}*")
         page.wait_for_selector(f"h1:has-text('{label}')")
         settle(page)
+
+
+def test_the_overview_has_its_name_in_the_address_too(page: Any) -> None:
+    page.goto("/overview?run=demo&candidates=npo")
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.wait_for_url("**/?*")
+    settle(page)
+    assert page.get_by_text("Page not found").count() == 0
+    assert "candidates=npo" in page.url and "run=demo" in page.url
 
 
 def test_from_a_verdict_to_an_item(page: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.policy import load_policy
 from audit.types import Finding
-from audit.views import examples, returned
+from audit.views import examples, items, returned
 from tests.pages import shapes
 
 Findings = dict[str, dict[str, Finding]]
@@ -16,7 +16,7 @@ Findings = dict[str, dict[str, Finding]]
 @pytest.fixture(scope="module")
 def index(findings: Findings):  # type: ignore[no-untyped-def]
     with shapes.registered():
-        return examples.index(findings, returned.came_back(findings, load_policy()))
+        return examples.index(items.texts(findings), returned.came_back(findings, load_policy()))
 
 
 def test_the_index_says_who_gives_an_item_back(index, findings: Findings) -> None:  # type: ignore[no-untyped-def]
