@@ -32,12 +32,27 @@ class CandidateEntry(SubjectEntry):
     step: Annotated[StrictInt, Field(ge=0)] | None = None
 
 
+class ScorerEntry(_Strict):
+    """Who says what a generator draws, and real labelled images to test it on."""
+
+    path: Text
+    images: Text | None = None
+
+
+class JudgeEntry(_Strict):
+    """A second classifier, trained on its own."""
+
+    path: Text
+
+
 class Subjects(_Strict):
     """Who is audited."""
 
     original: SubjectEntry
     reference: SubjectEntry | None = None
     second_reference: SubjectEntry | None = None
+    scorer: ScorerEntry | None = None
+    judge: JudgeEntry | None = None
     candidates: Annotated[list[CandidateEntry], Field(min_length=1)]
 
 

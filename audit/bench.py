@@ -7,7 +7,7 @@ three candidates against one original capture the original once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from audit.stats import seed_of
 from audit.subjects.modality import DO, modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
-from audit.types import SORTING, SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
+from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
@@ -233,7 +233,7 @@ class Bench:
     def says(self, role: Role, split: Split, limit: int | None = None) -> list[str]:
         """Greedy answers to the items' prompts, in corpus order (of the subset when there is a limit)."""
         items, places = self.corpus(split).items, self.subset(split, limit)
-        if self.modality in SORTING:  # the pass knows it already
+        if self.modality in LISTED:  # the pass knows it already
             from audit.activations.images import read_said
 
             said = read_said(self._pass(role, split), self.corpus(split))
@@ -254,7 +254,8 @@ class Bench:
     def outputs(self, role: Role, split: Split) -> np.ndarray:
         """Logits of a classifier's classes, or of an encoder's gallery, in corpus order [items, classes].
 
-        NotApplicable for other kinds of subjects, as all views of this kind are.
+        Of a generator they are its scorer's, on the images that it draws. NotApplicable for other kinds of subjects, as
+        all views of this kind are.
         """
         from audit.activations.images import read_outputs
 
@@ -264,6 +265,8 @@ class Bench:
         """What a classifier's last layer or an encoder's projection reads of the items [items, features]."""
         from audit.activations.images import read_features
 
+        if self.modality is Modality.LATENTS:
+            raise NotApplicable("This is of image classifiers, and the subjects of this case draw images.")
         return read_features(self._images(role, split))
 
     @property
@@ -315,9 +318,19 @@ class Bench:
         found = self.remember("head", [role], {}, compute, corpora=())
         return found["weight"], found["bias"]
 
+    def drawn(self, role: Role, split: Split) -> np.ndarray:
+        """The images that a generator draws, as bytes [items, height, width, channels]; NotApplicable for others."""
+        from audit.activations.drawing import read_images_drawn
+
+        if self.modality is not Modality.LATENTS:
+            raise NotApplicable("This is of generators, and the subjects of this case draw no images.")
+        return read_images_drawn(self._pass(role, split))
+
     def _images(self, role: Role, split: Split) -> Path:
-        if self.modality not in SORTING:
-            raise NotApplicable(f"This is of classifiers and encoders; the subjects of this case {DO[self.modality]}.")
+        if self.modality not in LISTED:
+            raise NotApplicable(
+                f"This is of classifiers, encoders and generators; the subjects of this case {DO[self.modality]}."
+            )
         return self._pass(role, split)
 
     def _asking(self, role: Role, what: str) -> Callable[[float], None]:
@@ -391,6 +404,10 @@ class Bench:
         """A loaded subject that must not be changed; it stays loaded as long as there is room."""
         with self._garage.lend(self._named(role), quantize=quantize) as subject:
             yield replace(subject, classes=self.gallery) if subject.encoding else subject
+
+    def lend(self, spec: SubjectSpec) -> AbstractContextManager[Subject]:
+        """A loaded model beside the subjects, such as the judge of what a generator draws; not to be changed either."""
+        return self._garage.lend(spec)
 
     @contextmanager
     def private_model(self, role: Role) -> Iterator[Subject]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit._caseevidence import evidence_of
 from audit._casepaths import below, place, place_part
+from audit._casescorer import scorers_of
 from audit._caseseries import check_series
 from audit.corpora.check import check_corpora
 from audit.corpora.read import read_corpus
@@ -188,6 +189,11 @@ def _subjects(file: CaseFile, base: Path, root: Path | None) -> dict[Role, list[
         for entry in entries.candidates
     ]
     check_series(entries.candidates)
+    if scorers := scorers_of(entries, base, root):
+        return {
+            role: [replace(spec, settings={**spec.settings, **scorers}) for spec in specs]
+            for role, specs in found.items()
+        }
     return found
 
 

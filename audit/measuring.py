@@ -60,6 +60,10 @@ class Measurer:
         bench = Bench(self.work.cases[step.case], self.garage, Cache(), tick, self.work.cases)
         return collect(step.id, self.work.evidence[step.id], bench, provenance(step, self.garage.number_format))
 
+    def benches(self) -> list[Bench]:
+        """A bench for each case, on models that are loaded already."""
+        return [Bench(case, self.garage, Cache(), audit=self.work.cases) for case in self.work.cases]
+
 
 def provenance(step: Step, number_format: str) -> dict[str, Any]:
     """What a finding says of where it comes from."""

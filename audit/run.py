@@ -15,9 +15,11 @@ from audit import __version__
 from audit.activations.eyes import PLACE
 from audit.catalogue import CATALOGUE, by_default, check_id, evidence_class, files_of, make, settings_of
 from audit.collect import without_number
+from audit.drawings import FILE as DRAWINGS
+from audit.drawings import write_drawings
 from audit.errors import AuditError, Cancelled, SubjectError
 from audit.files import digest_of_file, digest_of_folder
-from audit.measuring import Step, Work, provenance
+from audit.measuring import Measurer, Step, Work, provenance
 from audit.progress import CANCEL, Progress, Reporter
 from audit.store import Run
 from audit.subjects.modality import modality_of, readable
@@ -77,6 +79,8 @@ def run_audit(
             with closing(measured(work, steps, number, reporter)) as found:
                 for step, finding in found:
                     _keep(work.name(step), finding, outcome)
+            if outcome.computed or not (out / DRAWINGS).is_file():
+                write_drawings(out, Measurer(work).benches(), evidence.values())
             run.write_manifest({"finished": _now(), "failed": outcome.failed})
             run.log("finished", computed=outcome.computed, kept=outcome.kept, failed=outcome.failed)
             reporter.finish("done")

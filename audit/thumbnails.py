@@ -6,7 +6,9 @@ import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audit.corpora.images import open_image
@@ -67,9 +69,19 @@ def _kept(path: Path) -> list[tuple[str, str]]:
 
 
 def _small(picture: Picture) -> bytes:
+    return _shrunk(open_image(picture))
+
+
+def png_of(image: np.ndarray) -> bytes:
+    """The small picture of an image in bytes [height, width, channels], grey or RGB."""
     from PIL import Image
 
-    image = open_image(picture)
+    return _shrunk(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image))
+
+
+def _shrunk(image: Any) -> bytes:
+    from PIL import Image
+
     image = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
     longer = max(image.size)
     if longer > SIDE:

@@ -85,11 +85,17 @@ class Modality(StrEnum):
     """Vectors from which images are made."""
 
 
-BOTH = frozenset({Modality.TEXT, Modality.IMAGES, Modality.VECTORS})
+BOTH = frozenset({Modality.TEXT, Modality.IMAGES, Modality.VECTORS, Modality.LATENTS})
 """What an evidence reads that looks at a subject through the views of the bench alone."""
+ANSWERING = frozenset({Modality.TEXT, Modality.IMAGES, Modality.VECTORS})
+"""What an evidence reads that needs the subject's own answer, to train on it or to weigh it; of what a generator draws
+another model says what it is."""
+LATENTS_ONLY = frozenset({Modality.LATENTS})
 IMAGES_ONLY = frozenset({Modality.IMAGES})
 SORTING = frozenset({Modality.IMAGES, Modality.VECTORS})
 """Kinds whose answers are one of a known list, so that a pass holds the scores of all of them."""
+LISTED = SORTING | {Modality.LATENTS}
+"""Those, and generators, of whose images a scorer says which of its classes they show."""
 VECTORS_ONLY = frozenset({Modality.VECTORS})
 
 
@@ -114,6 +120,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """What a generator draws an image from: a seed, or the vector itself where there is one."""
+
+    seed: int = 0
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Item:
     """One fact: a prompt and the answer that was to be forgotten, kept, or never seen."""
 
@@ -133,11 +147,17 @@ class Item:
     """Whether the image is shown with the prompt, and the answer to both is put in words."""
     text_prompt: str | None = None
     """The same question without the image, which names what the image shows."""
+    latent: Latent | None = None
+    """What a generator draws from, under the condition `label`; the answer is the class that a scorer should see."""
 
     @property
     def asked(self) -> list[str]:
         """Question, answer and image, as they enter the key of what is remembered of an item."""
         return [self.prompt, self.answer, *([self.image.digest] if self.image else [])]
+
+
+LATER = frozenset({"image", "worded", "text_prompt", "latent"})
+"""Fields that enter a digest only where an item has them, so that digests of older corpora stay."""
 
 
 @dataclass(frozen=True)
@@ -158,20 +178,23 @@ class Corpus:
 
     @property
     def modality(self) -> Modality:
-        """What its items are: images where every one has an image, questions about images, else texts."""
+        """What its items are: images or latents where every one has such, questions about images, else texts."""
         if any(item.worded for item in self.items):
             return Modality.IMAGE_TEXT
+        if self.items and all(item.latent for item in self.items):
+            return Modality.LATENTS
         return Modality.IMAGES if self.items and all(item.image for item in self.items) else Modality.TEXT
 
     @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""
-        names = [name for name in Item.__dataclass_fields__ if name not in ("image", "worded", "text_prompt")]
+        names = [name for name in Item.__dataclass_fields__ if name not in LATER]
         rows = [
             [
                 *(getattr(item, name) for name in names),
                 *([item.image.digest] if item.image else []),
                 *([["worded", item.text_prompt]] if item.worded or item.text_prompt else []),
+                *([item.latent.seed, list(item.latent.values)] if item.latent else []),
             ]
             for item in self.items
         ]

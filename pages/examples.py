@@ -11,6 +11,7 @@ from audit.views import behaviour, examples, items, returned
 from audit.views.tables import values_of
 from pages.shared import kept, said, show
 from pages.shared.state import View, open_view
+from pages.shared.theme import literal
 
 ITEM, SEARCH, SPLIT, ENTITY, ATTRIBUTE, BACK = "item", "find", "of-split", "of-entity", "of-attribute", "came-back"
 TURN = "examples-turn"
@@ -88,7 +89,9 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     with st.container(border=True, key="example"):
         st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
         picture = kept.pictures(view).get(item)
-        if picture is not None:
+        if drawn := kept.drawings(view, item):
+            draw_drawings(drawn, item)
+        elif picture is not None:
             st.image(picture, width=96, alt=f"Image of {item}")
         with st.container(key="example-question"):
             st.text(facts.get("prompt", "The question is not stored."))
@@ -102,6 +105,15 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     draw_scores(view, item, back)
     draw_layers(view, item)
     draw_features(view, item)
+
+
+def draw_drawings(drawn: dict[str, str], item: str) -> None:
+    """The same latent side by side."""
+    with st.container(horizontal=True, key="example-drawings"):
+        for name, picture in drawn.items():
+            with st.container(width=112, gap="small"):
+                st.image(picture, width=96, alt=f"What {name} draws for {item}")
+                st.caption(literal(name))
 
 
 def draw_texts(view: View, item: str, back: pd.DataFrame) -> None:

@@ -69,11 +69,22 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
         )  # fmt: skip
         template = st.selectbox("Prompts as", list(TEMPLATES), format_func=lambda t: TEMPLATES[t], key="new-template")
         seed = st.number_input("Seed", min_value=0, value=0, step=1, key="new-seed")
+        with st.expander("Generators: who looks at what they draw"):
+            st.caption("Two image classifiers that were trained apart, and real labelled images to test them on.")
+            scorers = {
+                "scorer": st.text_input("Scorer", key="new-scorer", help="Says which class a drawn image shows."),
+                "judge": st.text_input(
+                    "Judge (optional)", key="new-judge",
+                    help="A class is seen only where both see it; of what a search led by the scorer finds, the judge "
+                    "alone decides.",
+                ),
+                "images": st.text_input("Real images", key="new-scorer-images", help="As a corpus of images."),
+            }  # fmt: skip
     with right:
         st.caption(
             f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
             "for image classifiers a folder of classes, or a file with images and labels; for vision-language models "
-            "a file with image, prompt, answer and text_prompt"
+            "a file with image, prompt, answer and text_prompt; for generators one with seed or latent, and label"
         )
         corpora = {
             "forget": st.text_input("Forget", key="new-forget", help="The facts that were to be forgotten."),
@@ -121,7 +132,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
         name, original, reference, candidates, corpora, int(seed), template, only, settings, second, guards,
         checkpoints.checkpoints_of(table),
     )  # fmt: skip
-    return replace(draft, embedding_prompt=prompt.strip()), wrong
+    return replace(draft, embedding_prompt=prompt.strip(), scorers=scorers), wrong
 
 
 def _choose() -> None:

@@ -60,6 +60,12 @@ def glyphs_lab() -> Path:
     return lab_of("glyphs", f"glyphs-{_code_digest('audit/lab/glyphs')}")
 
 
+@pytest.fixture(scope="session")
+def generator_lab(quiet_machine: None) -> Path:
+    """The tiny generators with scorer and judge, built once for all workers like the tiny lab."""
+    return lab_of("generator", f"generator-{_code_digest('audit/lab/generator')}")
+
+
 def lab_of(scenario: str, folder: str) -> Path:
     """A scenario's tiny lab in a folder of the store, built by whoever comes first."""
     from audit.lab import build

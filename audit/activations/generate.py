@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.activations import images
+from audit.activations import drawing, images
 from audit.activations.encode import Encoded, encode, encode_item, question
 from audit.activations.eyes import shown_to
 from audit.stats import seed_of
@@ -61,6 +61,8 @@ def says(
         from audit.activations import vectors
 
         return vectors.says(subject, items, prompts, progress)
+    if subject.scorer is not None:
+        return drawing.says(subject, items, progress)
     if subject.classes:
         return images.says(subject, items, progress)
     asked = [item.prompt for item in items] if prompts is None else list(prompts)

@@ -38,6 +38,8 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
 CONTAINERS = ("layer", "layers", "blocks", "stages")
 """What a model calls the list of its blocks or stages; the first of the right length is taken."""
+UNCLEAR = "unclear"
+"""What is said of a drawn image in which scorer and judge see different classes; its number is -1."""
 SAID, OUTPUTS, FEATURES = "said.bin", "outputs.bin", "features.bin"
 
 
@@ -51,10 +53,8 @@ def read_images(
     """
     import torch
 
-    rows = sequences_of(corpus)  # other answers to an image are read off the same pass
-    places = {item.id: k for k, item in enumerate(corpus.items)}
-    of = np.array([places[item.id] for item, *_ in rows])
-    targets = torch.tensor([class_of(subject, item, corpus.source, answer) for item, _, _, _, answer in rows])
+    rows = sequences_of(corpus)
+    targets = [class_of(subject, item, corpus.source, answer) for item, _, _, _, answer in rows]
     states, outputs, features = [], [], []
     with torch.inference_mode():
         for begin in range(0, len(corpus), BATCH):
@@ -64,22 +64,44 @@ def read_images(
             outputs.append(logits.cpu().numpy())
             features.append(read.cpu().numpy())
             progress(min(1.0, (begin + BATCH) / len(corpus)))
-    every, logits_all = np.concatenate(states, 2)[:, :, of], np.concatenate(outputs).astype(np.float32)
+    whole = np.concatenate(outputs).astype(np.float32)
+    write_pass(folder, corpus, np.concatenate(states, 2), whole, np.concatenate(features), targets, subject.classes)
+
+
+def write_pass(
+    folder: Path,
+    corpus: Corpus,
+    states: NDArray[np.float32],
+    logits_all: NDArray[np.float32],
+    features: NDArray[np.float32],
+    targets: Sequence[int],
+    classes: Sequence[str],
+    **more: Any,
+) -> None:
+    """Write what a pass over one image for each item found; `targets` are the classes of all `sequences_of` the corpus.
+
+    Other answers to an image are read off the same pass. Raises CaptureError for what is not finite.
+    """
+    import torch
+
+    places = {item.id: k for k, item in enumerate(corpus.items)}
+    of = np.array([places[item.id] for item, *_ in sequences_of(corpus)])
+    every = states[:, :, of]
     if not (np.isfinite(every).all() and np.isfinite(logits_all).all()):
         raise CaptureError("A hidden state is not a finite number: the model overflows in this number format.")
-    number = len(rows)
-    tokens = records(torch.from_numpy(logits_all[of]), targets, lambda block: block, LOGITS_AT_ONCE)
+    number = len(of)
+    tokens = records(torch.from_numpy(logits_all[of]), torch.tensor(targets), lambda block: block, LOGITS_AT_ONCE)
     every.tofile(folder / "states.bin")
     tokens.tofile(folder / "tokens.bin")
     logits_all.tofile(folder / OUTPUTS)
-    np.concatenate(features).astype(np.float32).tofile(folder / FEATURES)
+    features.astype(np.float32).tofile(folder / FEATURES)
     logits_all.argmax(1).astype(np.int32).tofile(folder / SAID)
     np.full(number, NO_END, TOKEN).tofile(folder / "ends.bin")
     np.ones(number, np.int64).tofile(folder / "lengths.bin")
     (folder / "whole.bin").touch()
     layout = {
-        "shape": every.shape, "order": list(range(number)), "positions": POSITIONS, "batches": len(states),
-        "whole": {"layers": [], "rows": [], "ids": []}, "classes": subject.classes,
+        "shape": every.shape, "order": list(range(number)), "positions": POSITIONS, "batches": 1,
+        "whole": {"layers": [], "rows": [], "ids": []}, "classes": list(classes), **more,
     }  # fmt: skip
     (folder / "layout.json").write_text(json.dumps(layout))
 
@@ -90,6 +112,7 @@ def read_said(folder: Path, corpus: Corpus) -> list[str]:
     first = [variant == "answer" for _, variant, *_ in sequences_of(corpus)]
     true = np.fromfile(folder / "tokens.bin", TOKEN)["id"][first]
     found = np.fromfile(folder / SAID, np.int32)
+    classes = [*classes, UNCLEAR]
     return [i.answer if k == t else classes[k] for i, k, t in zip(corpus.items, found, true, strict=True)]
 
 

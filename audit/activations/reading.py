@@ -53,6 +53,11 @@ def read_corpus(
 
         read_vectors(subject, corpus, folder, progress)
         return
+    if subject.scorer is not None:
+        from audit.activations.drawing import read_drawn
+
+        read_drawn(subject, corpus, folder, progress)
+        return
     if subject.classes:
         from audit.activations.images import read_images
 

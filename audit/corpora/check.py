@@ -15,6 +15,8 @@ MEANING: dict[Split, str] = {
     "real_authors": "general knowledge (real_authors)",
     "world_facts": "general knowledge (world_facts)",
 }
+CLASSED = (Modality.IMAGES, Modality.LATENTS)
+"""What has a class for an answer."""
 KEPT: tuple[Split, ...] = ("retain", "real_authors", "world_facts")
 
 
@@ -72,9 +74,9 @@ def _duplicates(corpus: Corpus) -> list[str]:
 
 def _entities(corpora: Sequence[Corpus]) -> list[str]:
     """One sentence for all corpora that leave some entity out."""
-    # An image without an entity is one of its own, which is what it should be.
+    # An image or a latent without an entity is one of its own, which is what it should be.
     counts = {
-        c.split: (sum(not (item.entity or (item.image and not item.worded)) for item in c.items), len(c))
+        c.split: (sum(not (item.entity or item.latent or (item.image and not item.worded)) for item in c.items), len(c))
         for c in corpora
     }
     bare = [f"{missing} of {total} in {split}" for split, (missing, total) in counts.items() if missing]
@@ -87,8 +89,8 @@ def _entities(corpora: Sequence[Corpus]) -> list[str]:
 
 
 def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
-    """What an interval means, and what cannot be asked, where whole classes of images are to be forgotten."""
-    if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality is not Modality.IMAGES:
+    """What an interval means, and what cannot be asked, where whole classes are to be forgotten."""
+    if not {"forget", "retain"} <= corpora.keys() or corpora["forget"].modality not in CLASSED:
         return []
     # Captions are all different; where they stand beside labels, the labels are the classes.
     mine, kept = ({item.label or item.answer for item in corpora[split].items} for split in ("forget", "retain"))
@@ -103,7 +105,7 @@ def _whole_classes(corpora: Mapping[Split, Corpus]) -> list[str]:
 
 def _missing(corpus: Corpus) -> list[str]:
     """What some evidences need and no item has."""
-    if corpus.split == "retain" or corpus.modality is Modality.IMAGES:
+    if corpus.split == "retain" or corpus.modality in CLASSED:
         return []
     needed = [("wrong answers", any(item.wrong_answers for item in corpus.items))]
     if corpus.split in SPLITS:
@@ -136,6 +138,8 @@ def _place(corpus: Corpus, item: Item) -> str:
 
 def _asked(item: Item) -> str:
     """What a model is shown: two images of one name are two, one image under two names is one."""
+    if item.latent:
+        return f"{item.latent} {item.label}"
     if item.image is None:
         return _same(item.prompt)
     return f"{item.image.digest} {_same(item.prompt)}" if item.worded else item.image.digest

@@ -34,6 +34,9 @@ def read_corpus(path_or_id: str, split: Split, *, base: Path, entity_block: int 
     bare = next((item for item in items if item.image is None), None)
     if bare is not None and any(item.image and not item.worded for item in items):
         raise CorpusError(f"{bare.id} of {path_or_id} has no image and others have one; give every row an image.")
+    bare = next((item for item in items if item.latent is None), None)
+    if bare is not None and any(item.latent for item in items):
+        raise CorpusError(f"{bare.id} of {path_or_id} has neither latent nor seed and others have; give every row one.")
     if entity_block and not any(item.entity for item in items):
         items = in_blocks(items, split, entity_block)
     return Corpus(split, items, path_or_id)

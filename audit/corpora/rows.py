@@ -9,6 +9,7 @@
 | WMDP, MMLU | question | choices[answer] | the other choices | |
 | image classification | the image's name | label | | image: a path, or bytes |
 | questions about images | prompt | answer | wrong_answers | image, text_prompt: the question without the image |
+| generators | the seed's name | answer or label | | latent: a list of numbers, or seed; label: the condition |
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audit.corpora import images
+from audit.corpora import images, latents
 from audit.errors import CorpusError
-from audit.types import Item
+from audit.types import Item, Latent
 
 PROMPTS = ("prompt", "question", "query")
 ANSWERS = ("answer", "gt")
@@ -42,6 +43,8 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
     worded = shown is not None and found.any_of(*ANSWERS) is not None and found.any_of(*PROMPTS) is not None
     if shown is not None:
         found.as_image(shown, id)
+    drawn = latents.column_of(found.values, bool(found.any_of(*PROMPTS))) if shown is None else None
+    latent = found.as_latent(drawn, id) if drawn else None
     answer, wrong = found.answer()
     return Item(
         id=id,
@@ -56,6 +59,7 @@ def item_of(row: Any, place: str, id: str, folder: Path | None = None) -> Item:
         image=None if shown is None else images.picture(found.values[shown], place, folder),
         worded=worded,
         text_prompt=found.one("text_prompt"),
+        latent=latent,
     )
 
 
@@ -76,6 +80,17 @@ class _Row:
             self.values |= {"label": self.word(label), "answer": self.word(label)}
         if not self.any_of(*PROMPTS):
             self.values["prompt"] = images.name_of(self.values[column], int(id.rpartition(":")[2]))
+
+    def as_latent(self, column: str, id: str) -> Latent:
+        """Fill in what a latent leaves out: the condition is the answer, its seed stands for the prompt."""
+        found = latents.latent(column, self.values[column], self.place)
+        if not self.any_of(*ANSWERS):
+            self.values["answer"] = self.word(self.first(("label",), "answer, and no condition"))
+        else:
+            self.values |= {name: self.word(name) for name in ANSWERS if name in self.values}
+        if not self.any_of(*PROMPTS):
+            self.values["prompt"] = latents.name_of(found, int(id.rpartition(":")[2]), self.word("label"))
+        return found
 
     def first(self, names: tuple[str, ...], meaning: str) -> str:
         name = self.any_of(*names)

@@ -12,6 +12,7 @@ SCENARIOS: dict[str, str] = {
     "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
     "topic": "A fictitious craft with terms of its own, to be forgotten, among other crafts of the same form.",
     "glyphs": "Drawn signs with a name, and questions about their images: a vision-language model forgets some.",
+    "generator": "Generators that draw handwritten digits from latents: one digit is forgotten.",
 }
 BUILDERS: dict[str, str] = {
     "people": "audit.lab.builder",
@@ -19,6 +20,7 @@ BUILDERS: dict[str, str] = {
     "digits": "audit.lab.digits.builder",
     "topic": "audit.lab.topic.builder",
     "glyphs": "audit.lab.glyphs.builder",
+    "generator": "audit.lab.generator.builder",
 }
 """Module with `build_<scenario>`."""
 

@@ -10,7 +10,10 @@ from audit.subjects.adapter import base_of, check_base
 from audit.subjects.encoder import encoding_of
 from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.fingerprint import COSMETIC, fingerprint, scan_folder, tokenizer_folder
-from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
+from audit.subjects.generator import check_generator
+from audit.subjects.modality import classes_of, is_pipeline, modality_of, processor_digest, timm_of
+from audit.subjects.pipeline import check_pipeline
+from audit.subjects.scorer import check_scorers, scorer_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
@@ -40,6 +43,9 @@ def check_pair(candidate: SubjectSpec, original: SubjectSpec) -> None:
     if kind is Modality.IMAGES:
         _same_classifier(candidate, original)
         return
+    if kind is Modality.LATENTS:
+        _same_generator(candidate, original)
+        return
     mine, other = model_folder(candidate), model_folder(original)
     if kind is not Modality.VECTORS and mine == other and tokenizer_folder(candidate) == tokenizer_folder(original):
         return
@@ -66,7 +72,12 @@ def check_subject(spec: SubjectSpec) -> None:
     """
     loader_settings(spec)
     folder = folder_of(spec)
-    if is_adapter(folder):
+    kind = modality_of(spec)
+    if kind is Modality.LATENTS:
+        scorer_of(spec)  # first of all, for nothing is known of a generator without one
+    if is_pipeline(folder):
+        check_pipeline(spec)
+    elif is_adapter(folder):
         if any(folder.glob("model*.safetensors")):
             raise SubjectError(
                 f"{spec.name}: {folder} holds a model and an adapter at once; put them into folders of their own."
@@ -81,9 +92,14 @@ def check_subject(spec: SubjectSpec) -> None:
                 f"{spec.name}: the tensor {name} holds {found.fault}, so the model computes nothing that can be "
                 "audited; training most likely diverged. Use an earlier checkpoint."
             )
-    if modality_of(spec) is Modality.IMAGES:
+    if kind is Modality.IMAGES:
         processor_digest(spec)
         classes_of(spec)
+        return
+    if kind is Modality.LATENTS:
+        if not is_pipeline(folder):
+            check_generator(spec)
+        check_scorers(spec)
         return
     tokens = tokenizer_folder(spec)
     tokenizer_digest(tokens, spec.name)
@@ -228,6 +244,21 @@ def _same_sight(candidate: SubjectSpec, original: SubjectSpec) -> None:
         raise SubjectError(
             f"{candidate.name} is shown images otherwise than {original.name} (processor_config.json differs), so the "
             "two see different images. Save the original's processor beside the candidate."
+        )
+
+
+def _same_generator(candidate: SubjectSpec, original: SubjectSpec) -> None:
+    """Raise SubjectError unless two generators have the same layers and the same look at what they draw."""
+    mine, other = fingerprint(candidate), fingerprint(original)
+    for key in sorted({*mine.config, *other.config}):
+        if mine.config.get(key) != other.config.get(key):
+            raise SubjectError(
+                f"{candidate.name} is of another architecture than {original.name}: {key} of its config differs. A "
+                "candidate must be an unlearned copy of the original; keep a condition that was forgotten."
+            )
+    if mine.tokenizer != other.tokenizer:
+        raise SubjectError(
+            f"{candidate.name} and {original.name} are looked at by different scorers; name one for all."
         )
 
 

@@ -106,6 +106,8 @@ def weight_files(folder: Path, spec: SubjectSpec) -> list[Path]:
     Raises SubjectError when there are none, a shard is missing, or only pickled files are there and were not allowed.
     """
     name, stem = spec.name, "adapter_model" if is_adapter(folder) else "model"
+    if (folder / "model_index.json").is_file():
+        return _parts(folder, name)
     parallel = next(folder.glob("shard-*-model-*-of-*.safetensors"), None)
     if parallel is not None:
         raise SubjectError(f"{name}: {parallel} is a piece of a training state; save the model with save_pretrained.")
@@ -123,6 +125,21 @@ def weight_files(folder: Path, spec: SubjectSpec) -> list[Path]:
             "read: save the model with save_pretrained, or set allow_pickle = true for this subject in the case file."
         )
     raise SubjectError(f"{name}: {folder} holds no {single.name}; save the model with save_pretrained.")
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    """The safetensors files of a pipeline's parts, each in a folder of its own; of several formats the plain one."""
+    every = sorted(folder.glob("*/*.safetensors"))
+    found = [path for path in every if path.name.count(".") == 1]
+    if not found:
+        raise SubjectError(f"{name}: no part of the pipeline in {folder} has a safetensors file; save it with "
+                           "save_pretrained.")  # fmt: skip
+    return found
+
+
+def inside(folder: Path, path: Path) -> str:
+    """What the names of a file's tensors begin with: the part of a pipeline that it belongs to, else nothing."""
+    return "" if path.parent == folder else f"{path.parent.name}."
 
 
 def _shards(index: Path, name: str) -> list[Path]:
@@ -157,4 +174,4 @@ def tensors(folder: Path, spec: SubjectSpec) -> Iterator[tuple[str, Tensor]]:
         names = [tensor.name for tensor in header(path)]
         with safe_open(path, framework="pt") as file:
             for name in names:
-                yield name, file.get_tensor(name)
+                yield inside(folder, path) + name, file.get_tensor(name)

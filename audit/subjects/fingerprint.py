@@ -10,8 +10,9 @@ from typing import Any
 
 from audit.subjects.adapter import adapter_config, base_of
 from audit.subjects.encoder import encoding_of
-from audit.subjects.files import folder_of, is_adapter, read_object, weight_files
-from audit.subjects.modality import classes_of, modality_of, processor_digest, timm_of
+from audit.subjects.files import folder_of, inside, is_adapter, read_object, weight_files
+from audit.subjects.modality import PIPELINE, classes_of, is_pipeline, modality_of, processor_digest, timm_of
+from audit.subjects.scorer import judge_of, labelled, scorer_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.sighted import sight_digest, sight_folder
 from audit.subjects.systems.kinds import system_of
@@ -42,7 +43,7 @@ class Fingerprint:
     config: Mapping[str, Any]
     """What the config says that changes what the model computes."""
     tokenizer: str
-    """Hash of the tokenizer's files, or of how images are prepared."""
+    """Hash of the tokenizer's files, or of how images are prepared; of a generator, of who looks at what it draws."""
 
 
 def fingerprint(spec: SubjectSpec) -> Fingerprint:
@@ -61,8 +62,12 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
         base = fingerprint(base_of(spec, folder))
         tensors = {**base.tensors, **{ADAPTER_PREFIX + name: digest for name, digest in tensors.items()}}
         config = {**base.config, "adapter": _essential(adapter_config(folder, spec.name))}
-    images = modality is Modality.IMAGES
-    tokenizer = processor_digest(spec) if images else tokenizer_digest(tokens, spec.name)
+    if modality is Modality.LATENTS:
+        tokenizer = _lookers(spec)
+    elif modality is Modality.IMAGES:
+        tokenizer = processor_digest(spec)
+    else:
+        tokenizer = tokenizer_digest(tokens, spec.name)
     if modality is Modality.IMAGE_TEXT:
         tokenizer = digest_of([tokenizer, sight_digest(sight_folder(spec, tokens), spec.name)])
     if modality is Modality.VECTORS:  # a prompt or a pooling changes every vector, and so the subject
@@ -76,17 +81,27 @@ def fingerprint(spec: SubjectSpec) -> Fingerprint:
     return Fingerprint(id, tensors, config, tokenizer)
 
 
+def _lookers(spec: SubjectSpec) -> str:
+    """Hash of who looks at what a generator draws, and of the images that they are tested on."""
+    judge, images = judge_of(spec), loader_settings(spec).scorer_images
+    parts = [fingerprint(one).id for one in (scorer_of(spec), judge) if one is not None]
+    return digest_of([*parts, labelled(images).digest if images else ""])
+
+
 def scan_folder(spec: SubjectSpec) -> dict[str, Scanned]:
     """Hash and fault of every tensor in a subject's own folder (of an adapter: its own tensors, not its base's)."""
     folder = folder_of(spec)
     found: dict[str, Scanned] = {}
     for path in weight_files(folder, spec):
-        found.update(scan(path))
+        found.update({inside(folder, path) + name: tensor for name, tensor in scan(path).items()})
     return found
 
 
 def _own_config(spec: SubjectSpec, folder: Path) -> dict[str, Any]:
     """As `config_of`; of a timm model that brings no config, its architecture and its classes."""
+    if is_pipeline(folder):
+        parts = [folder / PIPELINE, *sorted(folder.glob("*/*config.json"))]
+        return {str(path.relative_to(folder)): _essential(read_object(path, spec.name)) for path in parts}
     name = timm_of(spec)
     own = config_of(folder, spec.name) if name is None or (folder / "config.json").is_file() else {}
     return own if name is None else {**own, "timm": name, "classes": list(classes_of(spec))}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audit.errors import CaseError, MissingDependency
+from audit.errors import CaseError, MissingDependency, SubjectError
 from audit.subjects.adapter import base_of, merge_adapter
 from audit.subjects.checkpoint import load_checkpoint
 from audit.subjects.encoder import Encoding, encoding_of
@@ -59,6 +59,10 @@ class Subject:
     """What prepares images for a classifier, which has no tokenizer, and for a two-tower encoder, which has both."""
     encoding: Encoding | None = None
     """How an encoder makes vectors; None for what is no encoder."""
+    scorer: Subject | None = None
+    """The classifier that says what a generator draws; its classes are the generator's."""
+    judge: Subject | None = None
+    """A second classifier that must agree, where the case names one."""
 
 
 def resolve_device(device: str) -> str:
@@ -106,6 +110,8 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
     modality = modality_of(spec)
     if modality is Modality.IMAGES:
         return _classifier(spec, dtype, device, quantize)
+    if modality is Modality.LATENTS:
+        return _generator(spec, dtype, device, quantize)
     if modality is Modality.VECTORS and encoding_of(spec).kind != "prompted":
         return _encoder(spec, dtype, device, quantize)
     sees = modality is Modality.IMAGE_TEXT
@@ -171,6 +177,36 @@ def _encoder(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | No
     model.requires_grad_(False)
     at, mark = next(model.parameters()).device, fingerprint(spec)
     return Subject(spec, model, tokenizer, at, quantize or dtype, mark, processor=processor, encoding=encoding)
+
+
+def _generator(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | None) -> Subject:
+    """A generator with its scorer beside it, whose classes are what can be seen in what it draws."""
+    from audit.subjects.generator import load_generator
+    from audit.subjects.modality import is_pipeline
+    from audit.subjects.pipeline import load_pipeline
+    from audit.subjects.scorer import judge_of, scorer_of
+
+    if quantize is not None:
+        raise SubjectError(f"{spec.name}: generators cannot be quantised here.")
+    where = torch_device(device)
+    with quiet():
+        model = (load_pipeline if is_pipeline(folder_of(spec)) else load_generator)(spec, dtype, where)
+    model.eval()
+    model.requires_grad_(False)
+    scorer, second = load(scorer_of(spec), device=device), judge_of(spec)
+    found = fingerprint(spec)
+    none: Any = None
+    return Subject(
+        spec, model, none, where, dtype, found, classes=scorer.classes, scorer=scorer,
+        judge=load(second, device=device) if second else None,
+    )  # fmt: skip
+
+
+def torch_device(device: str) -> torch.device:
+    """The one device that small models are put on."""
+    import torch
+
+    return torch.device("cuda:0" if device == "cuda" else device)
 
 
 def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:
@@ -256,6 +292,7 @@ def release(subject: Subject) -> None:
     """Give a subject's memory back; it cannot be used afterwards."""
     import torch
 
+    subject.scorer = subject.judge = None
     subject.model = subject.tokenizer = None  # type: ignore[assignment]
     gc.collect()
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What a subject is shown, read from its config: text, images that it sorts into classes, or both in one prompt."""
+"""What a subject is shown, read from its config: text, images that it sorts, both in one prompt, latents to draw."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ CLASSIFIERS = "ForImageClassification"
 """How the architectures of transformers that sort images into classes end."""
 ANSWERERS = ("ForConditionalGeneration", "ForVision2Seq", "ForImageTextToText")
 """How those end that answer in words, of images too where their config has a part for these."""
+GENERATOR, PIPELINE = "palimpsest-generator", "model_index.json"
+"""The model_type of a generator that is described in its config, and the file that a pipeline of diffusers has."""
 TEXT_ONLY = frozenset({Modality.TEXT})
 DO: dict[Modality, str] = {
     Modality.TEXT: "are language models",
     Modality.IMAGES: "sort images into classes: they read no prompt and write no text",
     Modality.VECTORS: "turn texts or images into vectors: they write no text",
     Modality.IMAGE_TEXT: "are vision-language models",
+    Modality.LATENTS: "draw images from latents: they read no prompt and write no text",
 }
 """What the subjects of a kind do, as the end of a sentence."""
 
@@ -40,6 +43,8 @@ def modality_of(spec: SubjectSpec) -> Modality:
             folder = folder_of(base_of(spec, folder))
         except SubjectError:
             return Modality.TEXT  # whoever loads it says what is wrong with it
+    if is_generator(folder):
+        return Modality.LATENTS
     if loader_settings(spec).timm or is_classifier(folder):
         return Modality.IMAGES
     if answers_images(folder):
@@ -59,6 +64,16 @@ def is_classifier(folder: Path) -> bool:
     config = _config(folder)
     names = config.get("architectures") or ()
     return _timm_in(config) is not None or any(CLASSIFIERS in str(name) for name in names)
+
+
+def is_generator(folder: Path) -> bool:
+    """Whether a folder holds a generator: described in its config, or a pipeline of diffusers."""
+    return _config(folder).get("model_type") == GENERATOR or is_pipeline(folder)
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder holds a pipeline of the diffusers library."""
+    return (folder / PIPELINE).is_file()
 
 
 def timm_of(spec: SubjectSpec) -> str | None:

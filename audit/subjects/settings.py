@@ -36,6 +36,12 @@ class LoaderSettings:
     """How an encoder makes one vector of the states of a text's tokens; by default as its folder says, else mean."""
     temperature: float | None = None
     """What an encoder's similarities are divided by; the default is the model's own, or 0.05."""
+    scorer: str | None = None
+    """Path of the image classifier that says what a generator draws; the case file names it once for all subjects."""
+    judge: str | None = None
+    """Path of a second classifier, trained on its own, that decides what a search led by the scorer has found."""
+    scorer_images: str | None = None
+    """Real labelled images that scorer and judge are tested on."""
 
 
 def loader_settings(spec: SubjectSpec) -> LoaderSettings:

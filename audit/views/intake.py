@@ -47,6 +47,8 @@ class Draft:
     """The candidates that are checkpoints of a series, with their steps."""
     embedding_prompt: str = ""
     """What texts are put into where language models are used as encoders; the same for every model."""
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    """Of generators: `scorer`, `judge` and `images`, where given."""
 
     @property
     def empty(self) -> bool:
@@ -109,6 +111,11 @@ def problems(draft: Draft, root: Path) -> list[str]:
     for checkpoint in draft.checkpoints:
         if (checkpoint.step or 0) < 0:
             found.append(f"The step of {checkpoint.name} is {checkpoint.step}; a series begins at step 0.")
+    for name in ("scorer", "judge"):
+        if draft.scorers.get(name):
+            attempt(_model, draft.scorers[name], f"The {name}", root)
+    if draft.scorers.get("images"):
+        attempt(_corpus, draft.scorers["images"], "scorer's", root)
     for split in CORPORA:
         if draft.corpora.get(split) or split in REQUIRED:
             attempt(_corpus, draft.corpora.get(split, ""), split, root)
@@ -150,6 +157,11 @@ def case_data(draft: Draft, root: Path) -> dict[str, Any]:
         subjects["reference"] = model(draft.reference, "The reference")
     if draft.second_reference:
         subjects["second_reference"] = model(draft.second_reference, "The second reference")
+    for name in ("scorer", "judge"):
+        if given := draft.scorers.get(name):
+            subjects[name] = model(given, f"The {name}")
+    if "scorer" in subjects and (images := draft.scorers.get("images")):
+        subjects["scorer"]["images"] = str(below(root, root, images.strip(), "The images of the scorer"))
     subjects["candidates"] = [
         {
             "name": name,

@@ -57,6 +57,14 @@ MODELS: dict[str, tuple[str, str, str, str]] = {
         "UnLOK-VQA (arXiv:2505.01456), SIU and MMUBench (arXiv:2405.12523), MLLMU-Bench (arXiv:2410.22108), and the "
         "models under SAUCE (arXiv:2503.14530)",
     ),
+    "generator": (
+        "a generator",
+        "Layers described in its config that draw an image from a latent and a condition, or a pipeline of diffusers; "
+        "a scorer and a judge say what is drawn.",
+        "images, what is seen in them, hidden states, weights",
+        "Text-to-Unlearn (arXiv:2504.01218), SalUn's diffusion models (Fan et al. 2024), concept erasure and its "
+        "circumvention (Pham et al. 2024)",
+    ),
 }
 """Kinds of plain subjects besides language models, told by their files: what each is, how it works, seen, covers."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from audit import drawings as drawn
 from audit import thumbnails
+from audit.figures.style import ORIGINAL, REFERENCE
 from audit.views import behaviour, examples, items, returned, shares, tables
 from audit.views.returned import Count
 from pages.shared.state import View
@@ -51,6 +53,15 @@ def pictures(view: View) -> dict[str, str]:
     return _pictures(str(view.run.path), file.stat().st_mtime_ns) if file.is_file() else {}
 
 
+def drawings(view: View, item: str) -> dict[str, str]:
+    """What original, reference and the candidates that are shown draw for an item, by name; empty where none draws."""
+    file = view.run.path / drawn.FILE
+    found = _drawings(str(view.run.path), file.stat().st_mtime_ns).get(item, {}) if file.is_file() else {}
+    order = [ORIGINAL, *view.shown, REFERENCE]
+    more = [name for own in order for name in found if name.startswith(f"{own}, ")]  # no candidate's name has a comma
+    return {name: thumbnails.data_uri(found[name]) for name in [*order, *more] if name in found}
+
+
 def with_pictures(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """A table of items with their pictures as its first column, where items have any."""
     found = pictures(view)
@@ -84,6 +95,11 @@ def _key(view: View) -> tuple[str, tuple[str, ...], int, str]:
 @st.cache_resource(max_entries=MOST, show_spinner=False)
 def _pictures(path: str, stamp: int) -> dict[str, str]:
     return {item: thumbnails.data_uri(png) for item, png in thumbnails.read_thumbnails(Path(path)).items()}
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _drawings(path: str, stamp: int) -> dict[str, dict[str, bytes]]:
+    return drawn.read_drawings(Path(path))
 
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)

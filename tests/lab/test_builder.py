@@ -90,7 +90,7 @@ def test_a_wrong_request_is_answered_with_a_suggestion(
     with pytest.raises(CaseError, match=message):
         build(scenario, tmp_path / "out", seed=seed, scale=scale)
     assert not (tmp_path / "out").exists()
-    assert set(SCENARIOS) == {"people", "digits", "topic", "towers", "glyphs"}
+    assert set(SCENARIOS) == {"people", "digits", "topic", "towers", "glyphs", "generator"}
 
 
 class TestTiny:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from audit.errors import CaseError
 from audit.evidence.attacks._edit import block_matrices, changed
 from audit.evidence.attacks._variations import Ask, Variations
-from audit.types import BOTH, Access, Item, Modality, Role, Split
+from audit.types import ANSWERING, Access, Item, Modality, Role, Split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,7 +54,7 @@ class Pruning(Variations):
         "score: Wanda (Sun et al. 2023, arXiv:2306.11695)"
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
     cost: ClassVar[float] = 2.5
     WORDS: ClassVar[str] = "Pruned"
 

@@ -15,7 +15,7 @@ from audit import stats
 from audit.errors import CaseError, MissingDependency, suggest
 from audit.evidence.behaviour.recall import check_metric, score_all
 from audit.stats import Scores
-from audit.types import BOTH, Access, Chart, Item, Modality, Place, Reading, Role, Split, digest_of
+from audit.types import ANSWERING, Access, Chart, Item, Modality, Place, Reading, Role, Split, digest_of
 
 if TYPE_CHECKING:
     from audit.bench import Bench
@@ -64,7 +64,7 @@ class Quantization:
     source: ClassVar[str] = "Zhang et al. 2025, Catastrophic Failure of LLM Unlearning via Quantization; bitsandbytes"
     place: ClassVar[Place] = "recoverable"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = Chart(
         "bar", "format", "recall", low="low", high="high", facet="split", hover=("retain_recall", "items"),

@@ -10,7 +10,7 @@ import numpy as np
 from audit.evidence.attacks._curves import Material, chosen_items, questions, untested
 from audit.evidence.attacks._facts import facts_split
 from audit.evidence.attacks._relearning import Relearning
-from audit.types import BOTH, Modality, Split
+from audit.types import ANSWERING, Modality, Split
 
 if TYPE_CHECKING:
     from audit.bench import Bench
@@ -34,7 +34,7 @@ class Relearn(Relearning):
         "residual = (candidate attacked - reference attacked) / (original before the attack - reference attacked)"
     )
     source: ClassVar[str] = "Hu et al. 2024, Jogging the Memory of Unlearned Models; control as in Lynch et al. 2024"
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
 
     def material(self, bench: Bench, split: Split, seed: int) -> Material:
         """Some of the corpus's facts, with retain text mixed in; the others are tested."""

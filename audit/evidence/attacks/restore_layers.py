@@ -10,7 +10,7 @@ from audit.activations.layers import decoder_layers
 from audit.errors import NotApplicable, NotIdentifiable
 from audit.evidence.attacks._edit import changed
 from audit.evidence.attacks._variations import Ask, Variations
-from audit.types import BOTH, Access, Modality, Reading, Role, Split
+from audit.types import ANSWERING, Access, Modality, Reading, Role, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class RestoreLayers(Variations):
         "Traces, and causal interchange of weights (Vig et al. 2020, arXiv:2004.12265)"
     )
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
     cost: ClassVar[float] = 2.0
     diagnosis: ClassVar[bool] = True
     WORDS: ClassVar[str] = "With one block of the original put back (a diagnosis, not an attack)"

@@ -117,8 +117,8 @@ def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArra
 
 def score_item(said: str, item: Item, metric: str) -> float:
     """`score` of what was said to one item; the class of an image is named or it is not, whatever words it shares."""
-    in_words = item.worded or item.image is None
-    return score(said, item.answer, metric) if in_words else float(said == item.answer)
+    named = item.latent is not None or (item.image is not None and not item.worded)
+    return float(said == item.answer) if named else score(said, item.answer, metric)
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:

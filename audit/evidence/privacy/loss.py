@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from audit.evidence.privacy._attack import ROC, Row, attack, by_tokens
 from audit.metrics import membership
-from audit.types import BOTH, Access, Chart, Item, Modality, Place, Reading
+from audit.types import ANSWERING, Access, Chart, Item, Modality, Place, Reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Loss:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = ROC
     cost: ClassVar[float] = 0.1

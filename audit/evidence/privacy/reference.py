@@ -12,7 +12,7 @@ from audit.errors import NotApplicable
 from audit.evidence.privacy._attack import ROC, Row, attack, by_tokens
 from audit.metrics import membership
 from audit.stats import Scores
-from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role, Split
+from audit.types import ANSWERING, Access, Chart, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from audit.bench import Bench
@@ -42,7 +42,7 @@ class Reference:
     )
     place: ClassVar[Place] = "stored"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
-    reads: ClassVar[frozenset[Modality]] = BOTH
+    reads: ClassVar[frozenset[Modality]] = ANSWERING
     row: ClassVar[type] = Row
     chart: ClassVar[Chart] = ROC
     cost: ClassVar[float] = 0.1

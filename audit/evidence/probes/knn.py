@@ -123,9 +123,12 @@ def vote(labels: NDArray[np.intp], classes: int) -> NDArray[np.intp]:
 def logits(made: Labelled, role: Role, position: str) -> dict[Split, NDArray[np.float32]]:
     """Logits of the first tokens of all retained answers after the last block [items, tokens], per split.
 
-    Of a classifier the logits of its classes, of an encoder the vectors themselves.
+    Of a classifier the logits of its classes, of a generator its scorer's, of an encoder the vectors themselves.
     """
-    if made.bench.modality is Modality.IMAGES:  # the pass keeps the logits of classes, which are few
+    if made.bench.modality in (
+        Modality.IMAGES,
+        Modality.LATENTS,
+    ):  # the pass keeps the logits of classes, which are few
         return {split: made.bench.outputs(role, split) for split in made.scored}
     if made.bench.modality is Modality.VECTORS:
         return {split: made.bench.vectors(role, split)["queries"] for split in made.scored}
