@@ -24,7 +24,7 @@ from audit.stats import seed_of
 from audit.subjects.modality import DO, modality_of
 from audit.subjects.systems.kinds import access_of, base_spec
 from audit.subjects.systems.sight import hidden_from
-from audit.types import SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
+from audit.types import LISTED, SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
