@@ -185,6 +185,11 @@ class Corpus:
             return Modality.LATENTS
         return Modality.IMAGES if self.items and all(item.image for item in self.items) else Modality.TEXT
 
+    @property
+    def pictured(self) -> bool:
+        """Whether every item has an image, whatever it has besides."""
+        return bool(self.items) and all(item.image for item in self.items)
+
     @cached_property
     def digest(self) -> str:
         """Hash of everything that a measurement could depend on."""

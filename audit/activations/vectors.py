@@ -27,7 +27,7 @@ from audit.activations.embed import Found, look_images, look_texts, scale, score
 from audit.activations.images import FEATURES, LOGITS_AT_ONCE, OUTPUTS, SAID
 from audit.activations.reading import sequences_of
 from audit.errors import CaptureError, CorpusError
-from audit.types import Corpus, Item, Modality
+from audit.types import Corpus, Item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,9 +55,7 @@ def read_vectors(
         answers = look_texts(subject, texts, "answer", states=True)
         gallery = look_texts(subject, subject.classes, "answer")
         progress(0.95)
-        of = np.array(
-            [place[item.id if corpus.modality is Modality.IMAGES else prompt] for item, _, _, prompt, _ in rows]
-        )
+        of = np.array([place[item.id if corpus.pictured else prompt] for item, _, _, prompt, _ in rows])
         number = {text: k for k, text in enumerate(texts)}
         at = np.array([number[answer] for *_, answer in rows])
         every = score(subject, queries.vectors, gallery.vectors)
@@ -85,7 +83,7 @@ def read_vectors(
 
 def _queries(subject: Subject, corpus: Corpus, progress: Callable[[float], None]) -> tuple[Found, dict[str, int]]:
     """What every different query becomes, and its place by the item's id (images) or the prompt (texts)."""
-    if corpus.modality is Modality.IMAGES:
+    if corpus.pictured:
         return look_images(subject, corpus.items, progress), {item.id: k for k, item in enumerate(corpus.items)}
     prompts = list(dict.fromkeys(prompt for _, _, _, prompt, _ in sequences_of(corpus)))
     return look_texts(subject, prompts, "query", states=True, progress=progress), {p: k for k, p in enumerate(prompts)}
@@ -128,7 +126,7 @@ def _layout(
     subject: Subject, corpus: Corpus, folder: Path, shape: tuple[int, ...], number: int, layers: Sequence[int]
 ) -> None:
     assert subject.encoding is not None
-    tower = "image tower" if corpus.modality is Modality.IMAGES else "text tower"
+    tower = "image tower" if corpus.pictured else "text tower"
     layout = {
         "shape": shape, "order": list(range(number)), "positions": POSITIONS, "batches": 1,
         "whole": {"layers": [], "rows": [], "ids": []}, "classes": subject.classes,
@@ -185,11 +183,9 @@ def feed(subject: Subject, items: Sequence[Item]) -> None:
 
 def gallery_of(corpora: Sequence[Corpus]) -> tuple[str, ...]:
     """Every different answer of some corpora, in alphabetical order; CorpusError when they mix images and texts."""
-    kinds = {corpus.modality for corpus in corpora}
+    kinds = {corpus.pictured for corpus in corpora}
     if len(kinds) > 1:
-        with_images, without = (
-            [c.split for c in corpora if (c.modality is Modality.IMAGES) is yes] for yes in (True, False)
-        )
+        with_images, without = ([c.split for c in corpora if c.pictured is yes] for yes in (True, False))
         raise CorpusError(
             f"The items of {' and '.join(with_images)} have images and those of {' and '.join(without)} have none: an "
             "image is read by another tower than a text, and their states cannot be compared. Give all of them images, "

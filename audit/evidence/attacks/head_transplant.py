@@ -125,7 +125,7 @@ def transplanted(bench: Bench, role: Role, split: Split) -> NDArray[np.float32]:
     own = bench.vectors("original", split)["scale"]
     queries, gallery = (
         body[part] @ heads[tower].T
-        for part, tower in (("features", bench.corpus(split).modality), ("gallery_read", Modality.TEXT))
+        for part, tower in (("features", _shown(bench, split)), ("gallery_read", Modality.TEXT))
     )
     queries, gallery = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (queries, gallery))
     return np.asarray(queries @ gallery.T * own)
@@ -146,3 +146,8 @@ def _rows(bench: Bench, role: Role, split: Split, logits: NDArray[np.float32]) -
         )
         for item, k, true, mine in zip(corpus.items, logits.argmax(1).tolist(), classes.tolist(), own, strict=True)
     ]  # fmt: skip
+
+
+def _shown(bench: Bench, split: Split) -> Modality:
+    """Which tower reads the items of a corpus."""
+    return Modality.IMAGES if bench.corpus(split).pictured else Modality.TEXT

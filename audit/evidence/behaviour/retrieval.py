@@ -114,7 +114,7 @@ class Retrieval:
         for role in bench.roles:
             for split in splits:
                 made[FORTH, role, split] = forth(bench, role, split)
-                if bench.corpus(split).modality is Modality.IMAGES:
+                if bench.corpus(split).pictured:
                     made[BACK, role, split] = back(bench, role, split)
         ranks = {key: search.found() for key, search in made.items()}
 

@@ -73,7 +73,7 @@ class ModalityGap:
 
     def measure(self, bench: Bench) -> Reading:
         """Compare the two clouds of every subject; raises NotApplicable where queries are texts too."""
-        if bench.corpus("forget").modality is not Modality.IMAGES:
+        if not bench.corpus("forget").pictured:
             raise NotApplicable("Queries and answers of this case are both texts, so there are no two modalities.")
         splits = [split for split in SPLITS if bench.has(split)]
         found = {(split, role): self._compare(bench, role, split) for split in splits for role in bench.roles}
