@@ -76,9 +76,8 @@ def place_of(name: str) -> tuple[str, int | None, str]:
     ('block 3', 3, 'mlp.up_proj')
     """
     inside = BLOCK.search(name)
-    if SEES.search(name) and not name.startswith(
-        tuple(TOWERS)
-    ):  # a vision encoder has blocks of its own, which are none of the language model's
+    # A vision encoder has blocks of its own, which are none of the language model's.
+    if SEES.search(name) and not name.startswith(tuple(TOWERS)):
         module = inside[2] if inside else name.removeprefix("model.")
         return (f"vision block {inside[1]}" if inside else "vision encoder"), None, module.removesuffix(".weight")
     if PROJECTS.search(name):

@@ -189,7 +189,7 @@ def _listed(places: set[str], last: int | None) -> str:
     seen = sorted(int(place.split()[2]) for place in places if place.startswith("vision block "))
     if seen:
         words.append(f"vision block{'s' if seen[1:] else ''} {_joined([str(block) for block in seen])}")
-    rest = [place for place in in_order(places) if "block " not in place]
+    rest = [place for place in in_order(places) if not place.startswith(("block ", "vision block "))]
     return _joined(words + ["other tensors" if place == "elsewhere" else f"the {place}" for place in rest])
 
 
