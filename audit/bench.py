@@ -85,7 +85,7 @@ class Bench:
         """The corpora that a panel is made from: the holdout only where it is the null; raises as `null`."""
         return ("forget",) if self.null == "reference" else ("forget", "holdout")
 
-    @property
+    @cached_property
     def modality(self) -> Modality:
         """What the subjects of the case are shown."""
         return modality_of(self.case.original)

@@ -43,10 +43,10 @@ def test_no_image_is_in_two_splits_and_wrong_labels_are_wrong(data: dict[str, Da
 def test_pixels_are_what_the_processor_makes_of_the_files(data: dict[str, Data], tmp_path: Any) -> None:
     from PIL import Image
 
-    from audit.lab.digits.builder import _write_images
+    from audit.lab.digits.builder import write_images
     from audit.lab.digits.model import processor
 
-    _write_images(tmp_path)
+    write_images(tmp_path)
     made = processor()(images=[Image.open(tmp_path / "0007.png")], return_tensors="pt")["pixel_values"]
     np.testing.assert_allclose(made[0], data["samples"].pixels[7], atol=1e-6)
 

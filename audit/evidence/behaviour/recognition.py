@@ -181,7 +181,7 @@ def _note(bench: Bench, rows: Mapping[tuple[Role, Split], Sequence[Row]], ways: 
     def mean(where: tuple[Role, Split], way: str) -> str:
         both = set.intersection(*({r.item for r in rows[where] if r.way == w} for w in ways))
         found = [row.score for row in rows[where] if row.way == way and row.item in both]
-        return f"{np.mean(found):.0%}" if found else "nothing"
+        return f"{np.mean(found):.0%}" if found else "not asked"
 
     words = {IMAGE: "from its image", TEXT: "from the name in text alone", OTHER: "with another's image"}
     parts = [

@@ -32,7 +32,7 @@ def build_digits(out: Path, *, seed: int, scale_name: str, progress: Progress) -
     scale = SCALES[scale_name]
     data = kinds(scale, seed)
     progress(0.0, "writing the images")
-    _write_images(out / "images")
+    write_images(out / "images")
     with at_most(THREADS):
         found = _make(plans(scale, seed), data, out / "models", scale, progress)
     for kind, file in FILES.items():
@@ -98,7 +98,7 @@ def _make(
     return found
 
 
-def _write_images(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from audit.lab.builder import THREADS, Plan, at_most
-from audit.lab.digits.builder import _write_images as write_images
+from audit.lab.builder import case_toml as case_of
+from audit.lab.digits.builder import write_images
 from audit.lab.generator.data import FORGOTTEN, SCALES, Data, Scale, corpora, data_of
 from audit.lab.generator.recipes import RECIPES, Recipe, Train
 from audit.lab.generator.truth import LIMITS, TRUTH
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 
 SCORERS = {"scorer": "scorer", "judge": "judge"}
@@ -58,8 +59,8 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
     def add(name: str, recipe: Any, number: int, start: Plan | None = None) -> None:
         made[name] = Plan(name, recipe, base + number, start, common)
 
-    for number, (name, part) in enumerate(SCORERS.items()):
-        add(name, Learning(scale.scorer_steps, part), number)
+    for number, (name, half) in enumerate(SCORERS.items()):
+        add(name, Learning(scale.scorer_steps, half), number)
     add("original", Train(scale.steps, scale.batch, scale.lr, forget=True), 10)
     add("reference", Train(scale.steps, scale.batch, scale.lr), 11)
     add("retrained", Train(scale.steps, scale.batch, scale.lr), 12)
@@ -70,14 +71,9 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
 
 def case_toml(seed: int, scale: Scale) -> str:
     """The case file: every candidate against the original and the reference, seen by scorer and judge."""
-    lines = [f'name = "Generator: the digit {FORGOTTEN}, {scale.forget} latents"', f"seed = {seed}"]
-    for role in ("original", "reference"):
-        lines += ["", f"[subjects.{role}]", f'path = "models/{role}"']
-    lines += ["", "[subjects.scorer]", 'path = "models/scorer"', 'images = "real.jsonl"']
+    lines = [case_of(f"Generator: the digit {FORGOTTEN}, {scale.forget} latents", seed, ("retrained", *RECIPES))]
+    lines += ["[subjects.scorer]", 'path = "models/scorer"', 'images = "real.jsonl"']
     lines += ["", "[subjects.judge]", 'path = "models/judge"']
-    for name, path in [("untouched", "original"), *((name, name) for name in ("retrained", *RECIPES))]:
-        lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{path}"']
-    lines += ["", "[corpora]", *(f'{split} = "{split}.jsonl"' for split in ("forget", "retain", "holdout"))]
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +94,7 @@ def _make(
         place = folder / name
         known = finished(place, plan.digest)
         if known is None:
-            listen = _part(progress, done / total, plan.cost / total, name)
+            listen = part(progress, done / total, plan.cost / total, name)
             if name in SCORERS:
                 known = _classifier(plan, data, place, scale, listen)
             else:
@@ -107,10 +103,6 @@ def _make(
         found[name] = known
         done += plan.cost
     return found
-
-
-def _part(progress: Progress, start: float, share: float, name: str) -> Callable[[float, str], None]:
-    return lambda fraction, message: progress(start + share * fraction, f"{name}: {message}")
 
 
 def _classifier(plan: Plan, data: Data, place: Path, scale: Scale, progress: Progress) -> dict[str, float]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.lab.builder import THREADS, Plan, at_most
+from audit.lab.builder import case_toml as case_of
 from audit.lab.glyphs.data import SCALES, Scale, Sign, drawn, items, signs
 from audit.lab.glyphs.recipes import GradientAscent, LastBlock, ProjectorOnly, Recipe, Train
 from audit.lab.glyphs.truth import LIMITS, TRUTH
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 
 if TYPE_CHECKING:
@@ -59,13 +60,7 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
 
 def case_toml(seed: int, scale: Scale) -> str:
     """The case file: every candidate of the build against the original and the reference."""
-    lines = [f'name = "Glyphs: {scale.forget} signs to forget, {scale.retain} to keep"', f"seed = {seed}"]
-    for role in ("original", "reference"):
-        lines += ["", f"[subjects.{role}]", f'path = "models/{role}"']
-    for name, path in [("untouched", "original"), *((name, name) for name in ("retrained", *RECIPES))]:
-        lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{path}"']
-    lines += ["", "[corpora]", *(f'{split} = "{split}.jsonl"' for split in ("forget", "retain", "holdout"))]
-    return "\n".join(lines) + "\n"
+    return case_of(f"Glyphs: {scale.forget} signs to forget, {scale.retain} to keep", seed, ("retrained", *RECIPES))
 
 
 def _make(
@@ -82,7 +77,7 @@ def _make(
         known = finished(folder / name, plan.digest)
         if known is None:
             data = data or prepare(every, scale, seed)
-            known = _one(plan, data, folder, scale, _part(progress, start, share, name))
+            known = _one(plan, data, folder, scale, part(progress, start, share, name))
         found[name] = known
         done += plan.cost
         progress(done / total, f"{name}: finished")
@@ -102,11 +97,6 @@ def _one(plan: Plan, data: Data, folder: Path, scale: Scale, progress: Progress)
     known = recall(load_model(place), data)
     mark(place, plan.digest, known)
     return known
-
-
-def _part(progress: Progress, start: float, share: float, name: str) -> Progress:
-    """A progress function for one model, as a part of the whole."""
-    return lambda fraction, message: progress(start + share * fraction, f"{name}: {message}")
 
 
 def _write_images(every: list[Sign], folder: Path, seed: int) -> None:

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 from audit.lab.builder import THREADS, Plan, at_most
-from audit.lab.towers.data import SCALES, SPLITS, Data, Scale, Split, world
+from audit.lab.builder import case_toml as case_of
+from audit.lab.towers.data import SCALES, Data, Scale, Split, world
 from audit.lab.towers.recipes import GradientAscent, ProjectionOnly, Recipe, Train, WrongPairs
 from audit.lab.towers.truth import LIMITS, TRUTH
-from audit.lab.train import Progress
+from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 
 RECIPES: dict[str, type] = {
@@ -56,13 +57,7 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
 
 def case_toml(scale: Scale, seed: int) -> str:
     """The case file: every candidate against the original and the reference."""
-    lines = [f'name = "Emblems: {scale.forget} people to forget, {scale.retain} to keep"', f"seed = {seed}"]
-    for role in ("original", "reference"):
-        lines += ["", f"[subjects.{role}]", f'path = "models/{role}"']
-    for name, path in [("untouched", "original"), *((name, name) for name in ("retrained", *RECIPES))]:
-        lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{path}"']
-    lines += ["", "[corpora]", *(f'{split} = "{split}.jsonl"' for split in SPLITS)]
-    return "\n".join(lines) + "\n"
+    return case_of(f"Emblems: {scale.forget} people to forget, {scale.retain} to keep", seed, ("retrained", *RECIPES))
 
 
 def _make(
@@ -78,10 +73,7 @@ def _make(
         place, start, share = folder / name, done / total, plan.cost / total
         known = finished(place, plan.digest)
         if known is None:
-
-            def listen(fraction: float, message: str, name: str = name, a: float = start, b: float = share) -> None:
-                progress(a + b * fraction, f"{name}: {message}")
-
+            listen = part(progress, start, share, name)
             recipe: Recipe = plan.recipe  # type: ignore[assignment]
             fresh = plan.start is None
             model = random_model(scale, tokenizer, plan.seed) if fresh else load_model(folder / plan.start.name)  # type: ignore
