@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 
 from audit.bench import Bench
-from audit.catalogue import CATALOGUE, make
+from audit.catalogue import CATALOGUE, evidence_class, make
 from audit.evidence.drift.cka import CKA
 from audit.stats import conclude
-from audit.types import SECOND, SubjectSpec
+from audit.subjects.modality import readable
+from audit.types import SECOND, Modality, SubjectSpec
 from tests.evidence.drift.moved import knowing
 from tests.evidence.probes.planted import PlantedBench
 
-DRIFT = [id for id in CATALOGUE if id.startswith("drift.")]
+DRIFT = [id for id in CATALOGUE if id.startswith("drift.") and readable(evidence_class(id), Modality.TEXT)]
 SHORT: Mapping[str, Any] = {
     "drift.map": {"umap": False, "points": 60}, "drift.rank": {"draws": 20}, "drift.cka": {"draws": 20},
     "drift.fisher": {"draws": 20}, "drift.clusters": {"draws": 20},

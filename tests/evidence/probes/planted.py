@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audit.bench import Bench
-from audit.types import Case, Corpus, Item, Role, Split, SubjectSpec
+from audit.types import Case, Corpus, Item, Modality, Role, Split, SubjectSpec
 
 States = Mapping[tuple[str, str, str], np.ndarray]
 """(role, split, variant) -> [layers, rows, width]; the same at every position."""
@@ -17,6 +17,8 @@ States = Mapping[tuple[str, str, str], np.ndarray]
 
 class PlantedBench(Bench):
     """The real bench, with planted states instead of models and no cache."""
+
+    modality = Modality.TEXT  # type: ignore[assignment]  # its subjects have no folder to read it from
 
     def __init__(self, case: Case, states: States) -> None:
         super().__init__(case, garage=None)  # type: ignore[arg-type]
