@@ -19,6 +19,16 @@ from audit.lab.generator.truth import LIMITS, TRUTH
 from audit.lab.train import Progress, part
 from audit.lab.truth import check, truth_toml
 
+CANDIDATES = "[[subjects.candidates]]"
+LOOKERS = """[subjects.scorer]
+path = "models/scorer"
+images = "real.jsonl"
+
+[subjects.judge]
+path = "models/judge"
+
+"""
+"""Who looks at what is drawn, between the references and the candidates."""
 SCORERS = {"scorer": "scorer", "judge": "judge"}
 """Name → the part of the images that it learns from."""
 
@@ -71,10 +81,8 @@ def plans(scale: Scale, seed: int) -> dict[str, Plan]:
 
 def case_toml(seed: int, scale: Scale) -> str:
     """The case file: every candidate against the original and the reference, seen by scorer and judge."""
-    lines = [case_of(f"Generator: the digit {FORGOTTEN}, {scale.forget} latents", seed, ("retrained", *RECIPES))]
-    lines += ["[subjects.scorer]", 'path = "models/scorer"', 'images = "real.jsonl"']
-    lines += ["", "[subjects.judge]", 'path = "models/judge"']
-    return "\n".join(lines) + "\n"
+    text = case_of(f"Generator: the digit {FORGOTTEN}, {scale.forget} latents", seed, ("retrained", *RECIPES))
+    return text.replace(CANDIDATES, LOOKERS + CANDIDATES, 1)
 
 
 def _make(
