@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from audit.catalogue import evidence_class
+from audit.figures.facts import facts_html
 from audit.policy import load_policy
 from audit.views import methods, systems
 from audit.views.words import PLACES
@@ -77,14 +78,8 @@ def draw_systems() -> None:
 def draw_system(kind: str, what: str, how: str, seen: str, covers: str) -> None:
     """One kind of system, from its class."""
     label = f"**{what[:1].upper()}{what[1:]}** {covers}"
-    card = st.expander(label, icon=":material/shield:", key=f"system-{kind}", on_change="rerun")
-    with card:
-        left, right = st.columns(2)
-        with left:
-            _fact("How it works", how)
-        with right:
-            _fact("Seen of it", seen)
-            _fact("Kind in case files", kind)
+    with st.expander(label, icon=":material/shield:", key=f"system-{kind}", on_change="rerun") as card:
+        st.html(facts_html({"How it works": how, "Seen of it": seen, "Kind in case files": kind}))
         if card.open:
             rows = [(s.name, str(s.default), s.meaning) for s in systems.settings(kind)]
             frame = pd.DataFrame(rows, columns=["setting", "default", "meaning"])
@@ -95,31 +90,15 @@ def draw_system(kind: str, what: str, how: str, seen: str, covers: str) -> None:
 def draw_evidence(id: str) -> None:
     """One evidence, from its class; its tables come when it is opened, or the page would carry a hundred of them."""
     cls = evidence_class(id)
-    card = st.expander(
-        f"**{cls.title}** {cls.question}", icon=":material/science:", key=f"method-{id}", on_change="rerun"
-    )
-    with card:
-        left, right = st.columns(2)
-        with left:
-            _fact("Formula", cls.formula)
-            _fact("Read against", methods.control(id))
-        with right:
-            _fact("What it cannot tell", cls.blind_to)
-            _fact("Needs", methods.access(id))
-            _fact("After", cls.source)
-        _fact("Id in case files and on the command line", id)
-        _fact("Measured", methods.when(id))
+    label = f"**{cls.title}** {cls.question}"
+    with st.expander(label, icon=":material/science:", key=f"method-{id}", on_change="rerun") as card:
+        st.html(facts_html(methods.facts(id)))
         if not card.open:
             return
         settings = methods.settings_table(id)
         if len(settings):
             show.frame(settings, f"settings-{id}", {}, f"Settings of {cls.title}")
         show.frame(methods.columns_table(id), f"columns-{id}", {}, f"Columns of the table of {cls.title}")
-
-
-def _fact(name: str, words: str) -> None:
-    st.caption(name)
-    st.text(words)
 
 
 head(__file__, "Methods", "What is measured, against what, and what it cannot tell; and how a verdict follows from it.")

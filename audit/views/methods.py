@@ -88,6 +88,20 @@ def access(id: str) -> str:
     return ", ".join(str(level) for level in Access if level in needs)
 
 
+def facts(id: str) -> dict[str, str]:
+    """What is to be known of an evidence before its numbers are read, by name."""
+    cls = evidence_class(id)
+    return {
+        "Formula": cls.formula,
+        "What it cannot tell": cls.blind_to,
+        "Read against": control(id),
+        "Needs": access(id),
+        "Id in case files and on the command line": id,
+        "After": cls.source,
+        "Measured": when(id),
+    }
+
+
 def settings_table(id: str) -> pd.DataFrame:
     """Settings as a table: setting, default, meaning."""
     return pd.DataFrame(

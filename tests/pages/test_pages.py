@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.subjects.systems.kinds import SYSTEMS, system_class
+from audit.views import methods
 from tests.pages import shapes, synthetic
 from tests.pages.conftest import APP, PAGES, TIMEOUT, Open, charts, texts
 
@@ -233,19 +235,29 @@ def test_no_figure_offers_an_upload(open_page: Open) -> None:
 
 def test_methods_describe_the_whole_catalogue(open_page: Open) -> None:
     app = open_page("methods")
-    said = texts(app)
+    cards = _cards(app)
+    assert [card["Id in case files and on the command line"] for card in cards if "Formula" in card] == [
+        id for ids in methods.by_place().values() for id in ids
+    ]
     for id in CATALOGUE:
-        assert evidence_class(id).blind_to in said
-        assert evidence_class(id).formula in said
+        assert methods.facts(id) in cards
 
 
 def test_methods_list_every_kind_of_system_with_the_papers_it_covers(open_page: Open) -> None:
     app = open_page("methods")
-    said, labels = texts(app), " ".join(expander.label for expander in app.expander)
+    labels = " ".join(expander.label for expander in app.expander)
+    told = {card["Kind in case files"]: card for card in _cards(app) if "Kind in case files" in card}
+    assert set(told) == set(SYSTEMS)
     for kind in SYSTEMS:
         assert system_class(kind).papers in labels
-        assert system_class(kind).does in said
-        assert kind in said
+        assert told[kind]["How it works"] == system_class(kind).does
+
+
+def _cards(app: AppTest) -> list[dict[str, str]]:
+    """The lists of terms on a page, as a browser would show their texts."""
+    lists = [str(element.value) for element in app.html if 'class="facts"' in str(element.value)]
+    pairs = [re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text, re.DOTALL) for text in lists]
+    return [{html.unescape(name): html.unescape(words) for name, words in found} for found in pairs]
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in (APP.parent / "pages").glob("[!_]*.py")))
