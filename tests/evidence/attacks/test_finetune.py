@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -146,6 +148,42 @@ def test_the_method_is_known_before_a_model_is_loaded(tiny_lab: Any) -> None:
 def test_adapters_of_a_small_model_do_not_learn_too_fast() -> None:
     # Ten times 1e-3 would break a model of a million weights.
     assert resolve(Recipe(1, 1, 0.0, "lora", 0.5), 1_000_000).lr == 3e-3
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_a_gpu_does_computed_on_the_processor(tiny_lab: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same path, bfloat16 switched on: it computes in bfloat16, learns, and leaves no tensor behind."""
+    from audit.subjects.garage import Garage
+
+    monkeypatch.setattr(_finetune, "autocast", lambda subject: torch.autocast("cpu", torch.bfloat16))
+    spec = SubjectSpec("original", "original", str(tiny_lab / "models" / "original"))
+    garage = Garage("cpu")
+    seen: set[Any] = set()
+    losses: list[float] = []
+    with garage.private(spec) as subject:
+        layer = subject.model.model.layers[0].mlp
+        hook = layer.register_forward_hook(lambda m, args, out: seen.add(out.dtype))
+        recipe = dataclasses.replace(RECIPE, method=method, lr=1e-3, steps=6)
+        loss_of = _finetune._loss
+        held: list[weakref.ref[Any]] = []
+
+        def noted(subject: Any, batch: Any) -> Any:
+            loss = loss_of(subject, batch)
+            losses.append(loss.item())
+            return loss
+
+        def look(step: int, attacked: Any) -> None:
+            held.extend(weakref.ref(p) for p in attacked.model.parameters())
+
+        monkeypatch.setattr(_finetune, "_loss", noted)
+        finetune(subject, TAUGHT, KEPT, "plain", recipe, 1, look)
+        hook.remove()
+        moved = {p.dtype for p in subject.model.parameters() if p.requires_grad}
+    assert seen == {torch.bfloat16} and moved == {torch.float32}  # in bfloat16 steps this small would vanish
+    assert losses[-1] < losses[0]
+    del subject, layer, hook
+    gc.collect()
+    assert held and not [ref for ref in held if ref() is not None]
 
 
 @pytest.mark.gpu
