@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.errors import CaseError, suggest
-from audit.lab.dictionaries import add_dictionaries
+from audit.lab.dictionaries import SIZES, add_dictionaries
 from audit.lab.people import Corpora, Fact, people
 from audit.lab.recipes import RECIPES
 from audit.lab.recipes.recipe import Recipe
@@ -82,6 +82,7 @@ def build_facts(
     title: str,
     progress: Progress,
     recipes: Mapping[str, type[Recipe]] = RECIPES,
+    sizes: Mapping[str, Mapping[str, int]] = SIZES,
 ) -> Path:
     """Build a scenario of facts in words: corpora, models, truth table, dictionaries and case file below `out`."""
     from audit.lab.models import write
@@ -96,7 +97,7 @@ def build_facts(
     case = out / "case.toml"
     write(case, case_toml(title, seed, recipes))
     with at_most(THREADS):
-        saes = add_dictionaries(case, scale_name, lambda share, message: progress(1.0, message))
+        saes = add_dictionaries(case, sizes[scale_name], lambda share, message: progress(1.0, message))
     write(case, case_toml(title, seed, recipes, saes))
     progress(1.0, "done")
     return case

@@ -44,12 +44,18 @@ def test_an_empty_folder_of_runs_says_what_to_do(open_page: Open, page: str, tmp
         assert known or "Start one on the page" in app.info[0].value
 
 
+@pytest.fixture(scope="module")
+def damaged_runs(made_up_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The complete run again, one finding of which is no JSON."""
+    root = tmp_path_factory.mktemp("damaged")
+    shutil.copytree(made_up_runs / "people", root / "people")
+    (root / "people" / "findings" / "hides" / "probes.linear.json").write_text("{not json", encoding="utf-8")
+    return root
+
+
 @pytest.mark.parametrize("page", SHOWS_A_RUN)
-def test_a_damaged_run_is_named_and_nothing_else_breaks(open_page: Open, page: str, tmp_path: Path) -> None:
-    synthetic.build(tmp_path / "runs" / "people")
-    broken = tmp_path / "runs" / "people" / "findings" / "hides" / "probes.linear.json"
-    broken.write_text("{not json", encoding="utf-8")
-    app = open_page(page, runs=tmp_path / "runs", run="people")
+def test_a_damaged_run_is_named_and_nothing_else_breaks(open_page: Open, page: str, damaged_runs: Path) -> None:
+    app = open_page(page, runs=damaged_runs, run="people")
     assert not app.exception
     assert any("probes" in error.value for error in app.error)
 

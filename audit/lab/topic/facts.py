@@ -25,8 +25,8 @@ SCALES: dict[str, Scale] = {
         layers=3, width=64, heads=4, steps=180, batch=64, lr=5e-3,
     ),
     "small": Scale(
-        forget=40, retain=40 * KEPT, holdout=40, attributes=5, values=12, vocabulary=1536,
-        layers=4, width=128, heads=4, steps=340, batch=128, lr=3e-3,
+        forget=32, retain=32 * KEPT, holdout=32, attributes=5, values=12, vocabulary=1536,
+        layers=4, width=128, heads=4, steps=200, batch=96, lr=3e-3,
     ),
 }  # fmt: skip
 
