@@ -1,4 +1,4 @@
-"""A case with its expensive views: text, log-probabilities, hidden states and live models.
+"""What an evidence may ask of a case: text, log-probabilities, hidden states, answers, images.
 
 Every view is computed once, kept on disk under the hash of what it came from, and shared by all candidates of an audit:
 three candidates against one original capture the original once.
@@ -6,144 +6,29 @@ three candidates against one original capture the original once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from audit import __version__
 from audit.activations.reading import Variant, sequences_of
-from audit.cache import Cache
-from audit.errors import Cancelled, NotApplicable, NotIdentifiable
-from audit.stats import seed_of
-from audit.subjects.modality import DO, modality_of
-from audit.subjects.systems.kinds import access_of, base_spec
+from audit.desk import Desk
+from audit.errors import NotApplicable
+from audit.subjects.modality import DO
 from audit.subjects.systems.sight import hidden_from
-from audit.types import LISTED, SPLITS, Access, Case, Corpus, Item, Modality, Role, Split, SubjectSpec, digest_of
+from audit.types import LISTED, Access, Item, Modality, Role, Split, digest_of
 
 if TYPE_CHECKING:
     from audit.activations.states import States, WholeStates
-    from audit.subjects.fingerprint import Fingerprint
-    from audit.subjects.garage import Garage
-    from audit.subjects.load import Subject
 
 PROJECTED = {Modality.IMAGES: "visual", Modality.TEXT: "text"}
-WHOLE_ITEMS = 2000
-"""Items of a corpus of which every token is kept for dictionaries of features."""
-Tick = Callable[[float, str], None]
 
 
-class Bench:
-    """What an evidence may ask of a case."""
-
-    def __init__(
-        self,
-        case: Case,
-        garage: Garage,
-        cache: Cache | None = None,
-        tick: Tick | None = None,
-        audit: Sequence[Case] = (),
-    ) -> None:
-        self.case = case
-        self.seed = case.seed
-        self.cache = cache or Cache()
-        self._garage = garage
-        self._tick: Tick = tick or (lambda fraction, message: None)
-        self._audit = tuple(audit) or (case,)
-
-    # -- what the case holds
-
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        """The roles that are filled."""
-        return self.case.roles
-
-    @property
-    def compared(self) -> tuple[Role, ...]:
-        """The filled roles and, last, the second reference where there is one: whom measures of drift compare."""
-        return self.case.compared
-
-    @property
-    def null(self) -> Literal["reference", "holdout"]:
-        """What the candidate is read against; raises NotIdentifiable when the case has no control at all."""
-        if self.case.reference is not None:
-            return "reference"
-        if self.has("holdout"):
-            return "holdout"
-        raise NotIdentifiable(
-            "There is no control: give a reference (a model trained without the forget set) or a holdout corpus "
-            "(facts of the same kind that no model ever saw). Without one, no number would mean anything."
-        )
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The corpora that a panel is made from: the holdout only where it is the null; raises as `null`."""
-        return ("forget",) if self.null == "reference" else ("forget", "holdout")
-
-    @cached_property
-    def modality(self) -> Modality:
-        """What the subjects of the case are shown."""
-        return modality_of(self.case.original)
-
-    def has(self, split: Split) -> bool:
-        """Whether the case has a corpus for a split."""
-        return split in self.case.corpora
-
-    def corpus(self, split: Split) -> Corpus:
-        """The corpus of a split; raises NotApplicable when the case has none."""
-        if split not in self.case.corpora:
-            raise NotApplicable(f"This case has no {split} corpus.")
-        return self.case.corpora[split]
-
-    def subset(self, split: Split, limit: int | None = None) -> np.ndarray:
-        """Indices of at most `limit` items, spread evenly over the entities, in corpus order; the same every time."""
-        corpus = self.corpus(split)
-        if limit is None or len(corpus) <= limit:
-            return np.arange(len(corpus))
-        order = self.rng("subset", split).permutation(len(corpus))
-        entities = np.asarray(corpus.entities)
-        turn = pd.Series(entities[order]).groupby(entities[order]).cumcount().to_numpy()
-        return np.sort(order[np.argsort(turn, kind="stable")][:limit])
-
-    def everyone(self) -> list[tuple[str, Bench, Role]]:
-        """Every subject of the whole audit with a bench that knows it: original, reference, then each candidate.
-
-        Candidates that show no hidden states (several models that answer as one) are left out.
-        """
-        first: list[tuple[str, Bench, Role]] = [(role, self, role) for role in self.roles if role != "candidate"]
-        return first + [
-            (case.candidate.name, self if case is self.case else self._beside(case), "candidate")
-            for case in self._audit
-            if Access.HIDDEN in access_of(case.candidate)
-        ]
-
-    def beneath(self) -> Bench:
-        """A bench whose candidate is the plain model under the system that the candidate is."""
-        return self.with_candidate(base_spec(self.case.candidate))
-
-    def with_candidate(self, spec: SubjectSpec) -> Bench:
-        """A bench on the same case with another model as candidate."""
-        return self._beside(replace(self.case, candidate=spec))
-
-    def with_corpora(self, corpora: Mapping[Split, Corpus]) -> Bench:
-        """A bench on the same subjects with other corpora."""
-        return self._beside(replace(self.case, corpora=corpora))
-
-    def _beside(self, case: Case) -> Bench:
-        return Bench(case, self._garage, self.cache, self._tick, self._audit)
-
-    # -- views
-
-    def fingerprint(self, role: Role) -> Fingerprint:
-        """The hash that names the subject in a role."""
-        from audit.subjects.fingerprint import fingerprint
-
-        return fingerprint(self.case.subject(role))
+class Bench(Desk):
+    """A case and its views."""
 
     def states(self, role: Role, split: Split, variant: Variant = "answer") -> States:
         """Hidden states of one subject on one corpus; NotApplicable when no item has the variant."""
@@ -160,7 +45,7 @@ class Bench:
         )
 
     def whole(self, role: Role, split: Split) -> WholeStates:
-        """States of every token of prompt and true answer at the layers of dictionaries, at most WHOLE_ITEMS items.
+        """States of every token of prompt and true answer at the layers of dictionaries, of at most WHOLE_ITEMS items.
 
         `sequence` counts the items of the corpus.
         """
@@ -276,13 +161,6 @@ class Bench:
 
         return read_classes(self._images("original", "forget"))
 
-    @cached_property
-    def gallery(self) -> tuple[str, ...]:
-        """Every different answer of the case's corpora: what an encoder's queries are searched in."""
-        from audit.activations.vectors import gallery_of
-
-        return gallery_of([self.corpus(split) for split in SPLITS if self.has(split)])
-
     def vectors(self, role: Role, split: Split) -> dict[str, np.ndarray]:
         """An encoder's vectors of a corpus and of the gallery: see `read_parts` of `audit.activations.vectors`."""
         from audit.activations.vectors import read_parts
@@ -335,104 +213,3 @@ class Bench:
 
     def _asking(self, role: Role, what: str) -> Callable[[float], None]:
         return lambda share: self.progress(0.0, f"asking the {role} about {what}: {share:.0%}")
-
-    def remember(
-        self,
-        name: str,
-        roles: Sequence[Role],
-        inputs: Mapping[str, Any],
-        compute: Callable[[], Mapping[str, np.ndarray]],
-        corpora: Sequence[Split] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Arrays computed once for these subjects, corpora (the SPLITS of the case unless named) and inputs."""
-        used = [split for split in SPLITS if self.has(split)] if corpora is None else corpora
-        key = digest_of(
-            [
-                "view",
-                __version__,
-                name,
-                [self.fingerprint(role).id for role in roles],
-                dict(inputs),
-                self.seed,
-                {split: self.corpus(split).digest for split in used},
-                self.case.template,
-                self._garage.number_format,
-            ]
-        )
-        return self.cache.arrays(key, compute)
-
-    def _pass(self, role: Role, split: Split) -> Path:
-        """The folder of the one forward pass of a subject over a corpus."""
-        corpus = self.corpus(split)
-        fingerprint = self.fingerprint(role)
-        key = digest_of(
-            [
-                "pass",
-                sorted({d.layer for d in self.case.dictionaries}),
-                __version__,
-                fingerprint.id,
-                fingerprint.tokenizer,
-                corpus.digest,
-                self.case.template,
-                self._garage.number_format,
-                *([digest_of(self.gallery)] if self.modality is Modality.VECTORS else []),
-            ]
-        )
-
-        def fill(partial: Path) -> None:
-            from audit.activations.reading import read_corpus
-
-            whole = tuple(int(i) for i in self.subset(split, WHOLE_ITEMS))
-            named = tuple(sorted({d.layer for d in self.case.dictionaries}))
-            with self.model(role) as subject:
-                read_corpus(
-                    subject,
-                    corpus,
-                    self.case.template,
-                    partial,
-                    whole=whole,
-                    layers=named,
-                    progress=lambda share: self.progress(0.0, f"reading the {role} on {split}: {share:.0%}"),
-                )
-
-        return self.cache.folder(key, fill)
-
-    # -- live models
-
-    @contextmanager
-    def model(self, role: Role, *, quantize: Literal["int8", "nf4"] | None = None) -> Iterator[Subject]:
-        """A loaded subject that must not be changed; it stays loaded as long as there is room."""
-        with self._garage.lend(self._named(role), quantize=quantize) as subject:
-            yield replace(subject, classes=self.gallery) if subject.encoding else subject
-
-    def lend(self, spec: SubjectSpec) -> AbstractContextManager[Subject]:
-        """A loaded model beside the subjects, such as the judge of what a generator draws; not to be changed either."""
-        return self._garage.lend(spec)
-
-    @contextmanager
-    def private_model(self, role: Role) -> Iterator[Subject]:
-        """A fresh copy that may be trained or edited; its memory is given back on leaving."""
-        with self._garage.private(self._named(role)) as subject:
-            if subject.encoding:
-                subject.classes = self.gallery
-            yield subject
-
-    def _named(self, role: Role) -> SubjectSpec:
-        return self.case.subject(role)
-
-    # -- the run around it
-
-    def progress(self, fraction: float, message: str = "") -> None:
-        """Report progress within this evidence, 0 to 1; raises Cancelled when the user asked to stop."""
-        self._tick(fraction, message)
-
-    def rng(self, *names: object) -> np.random.Generator:
-        """A random generator that depends on the case's seed and the names alone."""
-        return np.random.default_rng(self.torch_seed(*names))
-
-    def torch_seed(self, *names: object) -> int:
-        """A seed for torch that depends on the case's seed and the names alone."""
-        return seed_of(self.seed, *names) % 2**63
-
-
-__all__ = ["Bench", "Cancelled", "Variant"]
