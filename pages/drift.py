@@ -34,19 +34,17 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
         layer = st.select_slider("Layer", layers, value=layers[-1], key="map-layer", bind="query-params")
     layer = layer if layer in layers else layers[-1]
     points, total = drift.points(table, method, layer)
+    crowd = drift.on_layer(table, method, layer) if total > len(points) else None
     order = drift.subjects(points, view.shown)
     picked = st.session_state.get(PICKED, [])
     show.plot(
-        maps(points, order, view.looks, picked, theme.mode(), kept.pictures(view)),
+        maps(points, order, view.looks, picked, theme.mode(), kept.pictures(view), crowd),
         "maps",
         f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
         "items in the subject's colour, others grey.",
         partial(_picked, table, method, layer, order),
     )
-    st.caption(
-        f"{len(points)} of {total} points are drawn, {len(values_of(points, 'item'))} items in each map. Draw a "
-        "box or a lasso in one map to ring the same items in all of them."
-    )
+    st.caption(f"{drift.drawn(points, total)} Draw a box or a lasso in one map to ring the same items in all of them.")
     if picked:
         _list_picked(view, table, picked)
 

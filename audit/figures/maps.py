@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from audit.figures.crowd import Box, Layer, picture
 from audit.figures.style import GREY, INK, SPLIT_LOOKS, Look, escape, faded, finish
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 
 IN_A_ROW = 4
 MAP_HEIGHT = 380
-WEBGL_FROM = 3000
-"""From this many points in all on the graphics card draws them; below, starting it costs more than it saves."""
 MAX_TEXTS = 2000
 """Above this many points in all no map carries text, which would be megabytes; a selection lists the items."""
+CROWD = 0.12
+"""How much one point of a crowd hides of what lies behind it."""
 LONGEST = 120
 PICTURE = 0.1
 """Size of a picture as a share of the map's width and height."""
@@ -32,15 +33,18 @@ def maps(
     picked: Collection[str] = (),
     mode: str = "light",
     pictures: Mapping[str, str] | None = None,
+    crowd: pd.DataFrame | None = None,
 ) -> go.Figure:
     """One map for each subject in `order`; `points` has columns subject, split, item, x, y, trustworthiness.
 
     Forgotten items have the subject's colour, the others are grey. Picked items are ringed in every map and the rest
     fades. Each point carries its item's id as customdata, so that a selection can be joined to the tables.
-    Up to FEW picked items that have a picture (an address that holds it, by item) show it.
+    Up to FEW picked items that have a picture (an address that holds it, by item) show it. A `crowd`, with the same
+    columns, lies behind as a picture: all points, of which `points` are some.
     """
     from plotly.subplots import make_subplots
 
+    every = points if crowd is None else crowd
     columns = max(1, len(order) if len(order) <= IN_A_ROW else IN_A_ROW - 1)
     rows = max(1, -(-len(order) // columns))
     figure = make_subplots(
@@ -48,22 +52,29 @@ def maps(
         cols=columns,
         shared_xaxes="all",
         shared_yaxes="all",
-        subplot_titles=[_title(points[points["subject"] == name], name) for name in order],
+        subplot_titles=[_title(every[every["subject"] == name], name) for name in order],
         horizontal_spacing=0.025,
         vertical_spacing=0.24 / rows,
     )
     told = len(points) <= MAX_TEXTS
-    kind = "scattergl" if len(points) >= WEBGL_FROM else "scatter"
+    box = None if crowd is None else Box.around(crowd["x"].to_numpy(), crowd["y"].to_numpy())
     for place, name in enumerate(order):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         part = points[points["subject"] == name]
+        if crowd is not None and box is not None:
+            own = crowd[crowd["subject"] == name]
+            figure.add_layout_image(_crowd(own, looks[name], box, bool(picked)), **cell)
         for split in [s for s in ("retain", "holdout", "forget") if s in set(part["split"])]:
             trace = _points(part[part["split"] == split], split, looks[name], bool(picked), place == 0)
-            figure.add_trace({"type": kind, **trace, **_texts(part[part["split"] == split], told)}, **cell)
+            figure.add_trace({"type": "scatter", **trace, **_texts(part[part["split"] == split], told)}, **cell)
         ringed = part[part["item"].isin(set(picked))]
         if len(ringed):
             figure.add_trace(
-                {"type": kind, **_rings(ringed, INK["dark" if mode == "dark" else "light"]), **_texts(ringed, told)},
+                {
+                    "type": "scatter",
+                    **_rings(ringed, INK["dark" if mode == "dark" else "light"]),
+                    **_texts(ringed, told),
+                },
                 **cell,
             )
         if pictures and len(ringed) <= FEW:
@@ -74,6 +85,9 @@ def maps(
     figure.update_layout(
         dragmode="select", newselection={"line": {"color": GREY}}, margin={"l": 16, "r": 16, "b": 24, "t": 96}
     )
+    if box is not None:
+        figure.update_xaxes(range=[box.left, box.right])
+        figure.update_yaxes(range=[box.low, box.high])
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, mirror=True)
     figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, showline=True, linecolor=GREY, mirror=True)
     return figure
@@ -85,6 +99,22 @@ def _title(part: pd.DataFrame, name: str) -> str:
     trust = part["trustworthiness"].dropna()
     quality = f"trustworthiness {trust.iloc[0]:.2f}" if len(trust) else "trustworthiness not known"
     return f"<b>{escape(name)}</b><br><span style='font-size:0.8em'>{len(part)} items, {quality}</span>"
+
+
+def _crowd(part: pd.DataFrame, look: Look, box: Box, dim: bool) -> dict[str, Any]:
+    """All points of a map as a picture below its traces, on the map's own axes: it is zoomed and moved with them."""
+    layers = [
+        Layer(own["x"].to_numpy(), own["y"].to_numpy(), colour, CROWD)
+        for own, colour in (
+            (part[part["split"] != "forget"], GREY),
+            (part[part["split"] == "forget"], look.colour),
+        )
+    ]
+    return {
+        "source": picture(layers, box), "x": box.left, "y": box.high, "sizex": box.right - box.left,
+        "sizey": box.high - box.low, "xanchor": "left", "yanchor": "top", "sizing": "stretch", "layer": "below",
+        "opacity": 0.35 if dim else 1,
+    }  # fmt: skip
 
 
 def _points(part: pd.DataFrame, split: str, look: Look, dim: bool, legend: bool) -> dict[str, Any]:

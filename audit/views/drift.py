@@ -14,8 +14,8 @@ from audit.views.tables import values_of, where
 
 METHODS = {"pca": "PCA (the original's axes)", "umap": "AlignedUMAP"}
 LISTED = ["item", "split", "entity", "attribute", "prompt", "answer"]
-BUDGET = 8_000
-"""Points in one figure: two thousand fill a map, and a browser without a graphics card still draws them at once."""
+BUDGET = 2_000
+"""Points of one figure that are points, each with its text; where there are more, all lie behind as a picture."""
 
 
 def methods(table: pd.DataFrame) -> dict[str, str]:
@@ -34,13 +34,25 @@ def on_layer(table: pd.DataFrame, method: str, layer: int) -> pd.DataFrame:
 
 
 def points(table: pd.DataFrame, method: str, layer: int) -> tuple[pd.DataFrame, int]:
-    """The points of one layer's maps and how many there are; over the budget every n-th item, the same in every map."""
+    """The points of one layer's maps and how many there are; over the budget some items, the same in every map.
+
+    Drawn at random, always alike: every n-th would meet the same attribute of each entity.
+    """
     found = on_layer(table, method, layer)
     total = len(found)
     if total > BUDGET:
-        ids = values_of(found, "item")
-        found = where(found, item=set(ids[:: -(-total // BUDGET)]))
+        ids = np.array(values_of(found, "item"), dtype=object)
+        some = np.random.default_rng(0).permutation(len(ids))[: len(ids) * BUDGET // total]
+        found = where(found, item=set(ids[some]))
     return found, total
+
+
+def drawn(points: pd.DataFrame, total: int) -> str:
+    """How many points the maps show, in words."""
+    each = f"{len(values_of(points, 'item')):,} items in each map"
+    if len(points) == total:
+        return f"{total:,} points are drawn, {each}."
+    return f"All {total:,} points are drawn, dense places darker; {each} can be pointed at."
 
 
 def subjects(table: pd.DataFrame, shown: Collection[str]) -> list[str]:

@@ -72,7 +72,14 @@ def test_a_crowded_map_sends_no_texts() -> None:
     assert figure.data[0].x.dtype == "float32"
 
 
-def test_many_points_are_drawn_with_webgl(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {trace.type for trace in maps(points(["a"]), ["a"], LOOKS, ["forget:0"]).data} == {"scatter"}
-    monkeypatch.setattr("audit.figures.maps.WEBGL_FROM", 1)
-    assert {trace.type for trace in maps(points(["a"]), ["a"], LOOKS, ["forget:0"]).data} == {"scattergl"}
+def test_a_crowd_lies_behind_as_a_picture_of_all_points_on_one_scale() -> None:
+    every, few = points(["a", "b"], number=50), points(["a", "b"], number=2)
+    figure = maps(few, ["a", "b"], LOOKS, crowd=every)
+    images = figure.layout.images
+    assert [(image.xref, image.yref, image.layer) for image in images] == [("x", "y", "below"), ("x2", "y2", "below")]
+    assert len({image.source for image in images} | {maps(few, ["a"], LOOKS, crowd=few).layout.images[0].source}) == 3
+    low, high = figure.layout.xaxis.range
+    assert (images[0].x, images[0].x + images[0].sizex) == (low, pytest.approx(high)) and low < 0 and high > 49
+    assert "100 items" in figure.layout.annotations[0].text
+    assert sum(len(trace.x) for trace in figure.data) == len(few)
+    assert maps(few, ["a"], LOOKS, ["forget:1"], crowd=every).layout.images[0].opacity < 1

@@ -217,7 +217,7 @@ def test_original_reference_and_chance_are_drawn_with_the_probe(open_page: Open)
 
 def test_maps_say_how_many_points_they_draw_and_how_far_to_trust_them(open_page: Open) -> None:
     app = open_page("drift", run="people", candidates=["hides"])
-    assert any("120 of 120 points are drawn" in caption.value for caption in app.caption)
+    assert any("120 points are drawn" in caption.value for caption in app.caption)
     titles = [note["text"] for note in json.loads(charts(app)[1])["layout"]["annotations"]]
     assert len(titles) == 3
     assert all("trustworthiness 0.91" in title for title in titles)

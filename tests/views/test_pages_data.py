@@ -36,7 +36,7 @@ def test_a_crowded_map_keeps_the_same_items_in_every_map(findings: Findings, mon
     assert (len(found), total) == (200, 200)  # 40 items, five subjects
     monkeypatch.setattr(drift, "BUDGET", 120)
     found, total = drift.points(table, "pca", 4)
-    assert (len(found), total) == (100, 200)  # every second item
+    assert (len(found), total) == (120, 200)  # 40 * 120 / 200 = 24 items in five maps
     assert found.groupby("subject")["item"].agg(frozenset).nunique() == 1
 
 
