@@ -1,4 +1,4 @@
-"""Head projection with question and image rephrased: planted ranks by hand, and vision-language models of known truth."""
+"""Head projection with question and image rephrased: ranks by hand, and vision-language models of known truth."""
 
 from __future__ import annotations
 
