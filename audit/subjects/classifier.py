@@ -55,6 +55,12 @@ def _timm_model(spec: SubjectSpec, folder: Path, name: str, classes: tuple[str, 
         raise MissingDependency(
             f"{spec.name} is a {name} of the timm library, which is not installed: pip install timm."
         ) from error
+    except Exception as error:  # torchvision, which it needs, raises torch's errors where it was built for another one
+        line = " ".join(str(error).split())[:200].rstrip(".")
+        raise MissingDependency(
+            f"{spec.name} is a {name} of the timm library, which is installed and cannot be used here ({line}): "
+            "install the torchvision that was built for this torch."
+        ) from error
     try:
         model = timm.create_model(name, pretrained=False, num_classes=len(classes))
         model.load_state_dict(dict(tensors(folder, spec)), strict=True)

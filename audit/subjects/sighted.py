@@ -134,7 +134,7 @@ def _without_videos(folder: Path) -> Any:
     if made is None or "video_processor" not in inspect.signature(made.__init__).parameters:
         return None
 
-    class WithoutVideos(made):  # type: ignore[misc]
+    class WithoutVideos(made):  # type: ignore[misc, valid-type]
         """The library's own, which does not insist on what reads videos."""
 
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type:
