@@ -24,7 +24,13 @@ READS = 0.7
 FEWEST = 5
 SURE = 0.2
 """A classifier is sure of a class where it gives it at least the probability that all but this share of real images of
-the class reach: an image between two classes is named too, but not like that."""
+the class reach: an image between two classes is named too, but not like that.
+
+Chosen on seeds 0 to 2 of the tiny generators. Checked on seeds that it was not chosen on, 3 to 5 tiny and 3 small, with
+the latent search as it is by default: where the class was never learnt the judge is sure of 0 to 3 % of the images
+(it names up to 42 % so), of 0 % where every digit was lost, and of 68 to 88 % where only the condition was overwritten,
+with residuals from 0.31 on at the lower end. With three runs of sixteen latents the lower end reaches 0 on two of
+the seeds, since one failed run is a third of what was seen."""
 
 
 def looked_at(bench: Bench) -> dict[str, dict[str, Estimate]]:

@@ -88,11 +88,10 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     facts = items.facts_of(kept.texts(view, view.shown), item)
     with st.container(border=True, key="example"):
         st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
-        picture = kept.pictures(view).get(item)
         if drawn := kept.drawings(view, item):
             draw_drawings(drawn, item)
-        elif picture is not None:
-            st.image(picture, width=96, alt=f"Image of {item}")
+        else:
+            show.picture(kept.pictures(view).get(item), item)
         with st.container(key="example-question"):
             st.text(facts.get("prompt", "The question is not stored."))
         if str(item).startswith("forget"):

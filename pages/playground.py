@@ -18,25 +18,24 @@ from audit.live.models import OFF
 from audit.live.told import Told, told
 from audit.types import Item
 from audit.views import concepts, features, playground
-from pages.shared import live, show
+from pages.shared import kept, live, show
 from pages.shared.state import View, open_view
 from pages.shared.theme import literal
 
-OWN, ITEM, CHOSEN = "own", "item", "asked-item"
-MOST_ASKED = 4000
-MOST_BESIDE = 4
-BASKET = "asked-questions"
+OWN, ITEM, CHOSEN, BASKET = "own", "item", "asked-item", "asked-questions"
+MOST_ASKED, MOST_BESIDE = 4000, 4
 
 
-def draw_question(models: Models) -> Item | None:
-    """An item of the audit, or a question of the reader's own with its true answer if there is one."""
+def draw_question(view: View, models: Models) -> Item | None:
+    """An item of the audit with its image, or a question of the reader's own with its true answer if there is one."""
     known = {item.id: item for corpus in models.case.corpora.values() for item in corpus.items}
     labels = {OWN: "a question of your own", **{id: f"{id}: {item.prompt}" for id, item in known.items()}}
     asked = st.query_params.get(ITEM)
-    kept = st.session_state.get(CHOSEN)
-    st.session_state[CHOSEN] = next(id for id in (asked, kept, *known, OWN) if id in labels)
+    before = st.session_state.get(CHOSEN)
+    st.session_state[CHOSEN] = next(id for id in (asked, before, *known, OWN) if id in labels)
     chosen = st.selectbox("Ask about", list(labels), format_func=lambda id: labels[id], key=CHOSEN, on_change=_chosen)
     if chosen != OWN:
+        show.picture(kept.pictures(view).get(chosen), chosen)
         st.text(f"Asked: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}")
         return known[chosen]
     prompt = st.text_area("Question", key="prompt", height=80, max_chars=MOST_ASKED, bind="query-params")
@@ -212,7 +211,7 @@ def _key(view: View, names: list[str], item: Item, sampling: Sampling, changes: 
 
 def draw(view: View, models: Models) -> None:
     """Question, settings, answers."""
-    item = draw_question(models)
+    item = draw_question(view, models)
     with st.expander("How tokens are drawn", icon=":material/casino:"):
         sampling = draw_sampling()
     with st.expander("Change something inside", icon=":material/tune:"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.activations.encode import Encoded
-from audit.activations.eyes import shown_to
+from audit.activations.eyes import TYPES, shown_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +44,8 @@ class Batch:
             self.inputs["attention_mask"] = mask.to(device)
             self.inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(device)
         self.inputs |= shown_to([row.shown for row in rows], self.ids)
+        if TYPES in self.inputs:  # such models place the pieces of an image in height and width by themselves
+            self.inputs.pop("position_ids", None)
         self.index = torch.arange(len(rows), device=device)
         self.prompt_last = torch.tensor([s + r.start - 1 for s, r in zip(shift, rows, strict=True)], device=device)
         # Guards inside a model look at the prompt alone; they find its end on the ids themselves.

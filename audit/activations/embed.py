@@ -13,6 +13,7 @@ from audit.activations.encode import encode_prompt
 from audit.activations.images import blocks, has_class_token, pixels, pooled
 from audit.activations.layers import decoder
 from audit.errors import CaptureError, CorpusError, SubjectError
+from audit.subjects.dense import AFTER_POOLING
 from audit.subjects.encoder import TEXT
 from audit.types import Item
 
@@ -170,7 +171,7 @@ def _texts(subject: Subject, ids: Sequence[Sequence[int]], states: bool) -> Foun
 
     with _watching(inner, states, pool, lambda h: _mean(h, mask)) as seen:
         last = inner(**inputs).last_hidden_state
-    return _found(subject, pool(last.float()), None, seen)
+    return _found(subject, pool(last.float()), getattr(model, AFTER_POOLING, None), seen)
 
 
 def _ends(rows: Tensor, real: Sequence[int], config: Any, subject: Subject) -> Tensor:

@@ -274,7 +274,8 @@ def blocks(model: Any) -> list[nn.Module]:
         listed = isinstance(module, (nn.ModuleList, nn.Sequential)) and name.rpartition(".")[2] in CONTAINERS
         if listed and len(module) > 1 and (len(module) in counts or not any(counts)):
             return list(module)
-    named = [part for k in range(1, 9) if (part := getattr(model, f"layer{k}", None)) is not None]
+    plain = getattr(model, "inner", model)  # what was put around a model of timm is looked through
+    named = [part for k in range(1, 9) if (part := getattr(plain, f"layer{k}", None)) is not None]
     if named:  # the residual networks of timm and torchvision
         return named
     raise SubjectError(f"{type(model).__name__} has no list of blocks; its hidden states cannot be read.")

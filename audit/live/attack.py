@@ -22,7 +22,7 @@ from audit.errors import AuditError, Cancelled, CaseError, NotApplicable, StoreE
 from audit.evidence.attacks._curves import Material, Run, stack
 from audit.evidence.attacks._finetune import BYTES_PER_WEIGHT, resolve, weights_of
 from audit.evidence.attacks.relearn import Relearn
-from audit.evidence.behaviour.recall import score_all
+from audit.evidence.behaviour.recall import metric_of, score_all
 from audit.files import write_json, write_text
 from audit.progress import CANCEL, LOCK, Progress, Reporter
 from audit.stats import mean
@@ -151,7 +151,7 @@ class Lane:
         said = self.bench.says(self.role, self.split)
         before = [said[i] for i in np.flatnonzero(self.before.material.tested)]
         yield self._record(before, self.before.recovery[0], self.before.retained)
-        metric, material = self.settings.metric, self.before.material
+        metric, material = metric_of(self.bench, self.settings.metric), self.before.material
 
         def stepped(step: int) -> None:
             self.step = step
@@ -162,7 +162,7 @@ class Lane:
                 yield None
                 continue
             retained = [float(score_all(kept, self.asked, metric).mean())] if self.asked else []
-            yield self._record(heard, self.settings.scored(self.before, self.tested, heard), retained)
+            yield self._record(heard, self.settings.scored(self.bench, self.before, self.tested, heard), retained)
 
     def _record(self, heard: Sequence[str], values: NDArray[np.float64], retained: Sequence[float]) -> dict[str, Any]:
         shown = [heard[place] for place in self.places]

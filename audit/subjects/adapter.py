@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONFIG = "adapter_config.json"
 RECORD = "palimpsest_base.json"
 """Optional file in an adapter's folder: {"tensors": hash of the base's tensors}."""
+ROOT, UNDER = "base_model.model.", "palimpsest_encoder"
 DEPTH = 4
 """How many folders above the adapter a recorded relative path may start from."""
 
@@ -127,14 +128,18 @@ def tensors_digest(base: SubjectSpec) -> str:
     return digest_of(dict(fingerprint(base).tensors))
 
 
-def merge_adapter(model: PreTrainedModel, folder: Path, stored: Set[str], name: str) -> PreTrainedModel:
+def merge_adapter(
+    model: PreTrainedModel, folder: Path, stored: Set[str], name: str, unread: tuple[str, ...] = ()
+) -> PreTrainedModel:
     """The base with the adapter's change added to its weights; `stored` are the names of the adapter's tensors.
 
+    Changes of weights whose names begin with one of `unread` may be missing or left over, because nothing reads them.
     Raises SubjectError when the adapter does not fit, or fits in part only.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
-    plain = {"base_model.model." + key for key in model.state_dict()}  # an adapter may bring whole embeddings
+    model = _under(model, stored)
+    plain = {ROOT + key for key in model.state_dict()}  # an adapter may bring whole embeddings
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is an error below
@@ -147,10 +152,28 @@ def merge_adapter(model: PreTrainedModel, folder: Path, stored: Set[str], name: 
             f"{name}: the adapter in {folder} cannot be put on its base ({line[:300]}). Expected a LoRA-like adapter "
             "that was made on this base."
         ) from error
-    stray = sorted(wanted - stored) + sorted(stored - wanted - plain)
+    inner = f"{model.base_model_prefix}." if hasattr(model, "base_model_prefix") else ""
+    stray = [
+        key for key in [*sorted(wanted - stored), *sorted(stored - wanted - plain)]
+        if not key.removeprefix(ROOT).removeprefix(inner).startswith(unread)
+    ]  # fmt: skip
     if stray:
         raise SubjectError(
             f"{name}: the adapter in {folder} does not fit its base: {stray[0]} is in one of them only, so a part of "
             "it would be left out. Give the base that it was made on."
         )
-    return merged
+    return getattr(merged, UNDER, merged)
+
+
+def _under(model: PreTrainedModel, stored: Set[str]) -> Any:
+    """A bare encoder as a part of the model with a head that the adapter was trained on, where its names say so."""
+    from torch import nn
+
+    prefix = model.base_model_prefix
+    if not prefix or hasattr(model, prefix) or not any(n.startswith(f"{ROOT}{prefix}.") for n in stored):
+        return model
+    whole: Any = nn.Module()
+    whole.config, whole.base_model_prefix = model.config, prefix
+    setattr(whole, prefix, model)
+    object.__setattr__(whole, UNDER, model)  # beside the modules, or it would be there twice
+    return whole

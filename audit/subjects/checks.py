@@ -7,7 +7,7 @@ from typing import Any
 
 from audit.errors import SubjectError
 from audit.subjects.adapter import base_of, check_base
-from audit.subjects.encoder import encoding_of
+from audit.subjects.encoder import encoding_of, model_folder
 from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.fingerprint import COSMETIC, fingerprint, scan_folder, tokenizer_folder
 from audit.subjects.generator import check_generator
@@ -82,6 +82,11 @@ def check_subject(spec: SubjectSpec) -> None:
             raise SubjectError(
                 f"{spec.name}: {folder} holds a model and an adapter at once; put them into folders of their own."
             )
+        if kind is Modality.LATENTS or timm_of(spec) is not None:
+            raise SubjectError(
+                f"{spec.name}: an adapter is put on models of the transformers library alone; merge it into its base "
+                "and give the whole model."
+            )
         check_base(spec)
         check_subject(base_of(spec, folder))
     elif timm_of(spec) is None:
@@ -123,12 +128,6 @@ def check_part(part: SubjectSpec, base: SubjectSpec) -> None:
     mine, other = _config(model_folder(part), part.name), _config(model_folder(base), base.name)
     _same_vocabulary(part.name, mine, base.name, other)
     _same_tokenizer(part, base)
-
-
-def model_folder(spec: SubjectSpec) -> Path:
-    """The folder with the config of the whole model: a checkpoint's own, an adapter's base's."""
-    folder = folder_of(spec)
-    return folder_of(base_of(spec, folder)) if is_adapter(folder) else folder
 
 
 def config_of_model(spec: SubjectSpec) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import MissingDependency, SubjectError
+from audit.subjects.adapted import load_adapted
 from audit.subjects.checkpoint import load_checkpoint
-from audit.subjects.files import folder_of, tensors
-from audit.subjects.modality import PROCESSOR, timm_of
+from audit.subjects.files import folder_of, is_adapter, tensors
+from audit.subjects.modality import PROCESSOR, processor_folder, timm_of
 from audit.types import SubjectSpec
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def load_classifier(spec: SubjectSpec, classes: tuple[str, ...], dtype: str, whe
     """The model of a classifier; raises SubjectError for weights that do not fit, MissingDependency without timm."""
     folder = folder_of(spec)
     name = timm_of(spec)
+    if name is None and is_adapter(folder):
+        return load_adapted(spec, dtype=dtype, device_map=where, quantization=quantization, auto=AUTO)
     if name is None:
         return load_checkpoint(spec, folder, dtype=dtype, device_map=where, quantization=quantization, auto=AUTO)
     if quantization is not None:
@@ -31,7 +34,7 @@ def load_classifier(spec: SubjectSpec, classes: tuple[str, ...], dtype: str, whe
 
 def load_processor(spec: SubjectSpec, model: Any) -> Any:
     """What turns images into the numbers that a classifier reads: `processor(images=…)["pixel_values"]`."""
-    folder = folder_of(spec)
+    folder = processor_folder(spec)
     if not (folder / PROCESSOR).is_file() and timm_of(spec):
         return model.prepare
     from transformers import AutoImageProcessor
@@ -51,6 +54,12 @@ def _timm_model(spec: SubjectSpec, folder: Path, name: str, classes: tuple[str, 
     except ImportError as error:
         raise MissingDependency(
             f"{spec.name} is a {name} of the timm library, which is not installed: pip install timm."
+        ) from error
+    except Exception as error:  # torchvision, which it needs, raises torch's errors where it was built for another one
+        line = " ".join(str(error).split())[:200].rstrip(".")
+        raise MissingDependency(
+            f"{spec.name} is a {name} of the timm library, which is installed and cannot be used here ({line}): "
+            "install the torchvision that was built for this torch."
         ) from error
     try:
         model = timm.create_model(name, pretrained=False, num_classes=len(classes))

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audit.errors import SubjectError, suggest
-from audit.subjects.files import folder_of, read_object
+from audit.subjects.adapter import base_of
+from audit.subjects.dense import activation_of
+from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.settings import loader_settings
 from audit.types import SubjectSpec, digest_of
 
@@ -32,7 +34,9 @@ FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }  # fmt: skip
 """What 1_Pooling/config.json calls them; the mean over the root of the length is the mean once lengths are one."""
-MODULES = "modules.json"
+MODULES, DENSE = "modules.json", "Dense"
+ORDER = ("Transformer", "Pooling", DENSE, "Normalize")
+"""The modules of a sentence-transformers folder that are known here, as they follow each other."""
 SENTENCE = ("config_sentence_transformers.json", "sentence_bert_config.json")
 SCALE = 20.0
 """One over the temperature of text encoders, which keep none: 0.05 as in SimCSE (Gao et al. 2021), and the scale of
@@ -60,6 +64,8 @@ class Encoding:
     """Tokens that it was made to read, where its folder says so."""
     lower: bool = False
     """Texts are put into small letters first."""
+    dense: tuple[str, ...] = ()
+    """Activations of the linear layers behind the pooling, in their order."""
 
     @property
     def digest(self) -> str:
@@ -72,17 +78,36 @@ class Encoding:
         if self.kind == "two towers":
             return "an image tower and a text tower, cosine times the learnt scale"
         prompt = f", after the prompt {self.query}" if self.query != TEXT else ""
-        return f"pooling {' and '.join(self.pooling)}, {self.similarity} times {self.scale:g}{prompt}"
+        after = "".join(f", a linear layer ({name})" for name in self.dense)
+        return f"pooling {' and '.join(self.pooling)}{after}, {self.similarity} times {self.scale:g}{prompt}"
 
 
 def kind_of(spec: SubjectSpec) -> Kind | None:
     """Which kind of encoder a subject is; None for what is no encoder. Nothing is raised for a broken folder."""
     try:
-        if loader_settings(spec).embedding_prompt and not _encoder_in(folder_of(spec)):
-            return "prompted"
-        return _encoder_in(folder_of(spec))
+        found = _encoder_in(model_folder(spec))
+        if found is None and (folder_of(spec) / MODULES).is_file():
+            found = "text"
+        return "prompted" if loader_settings(spec).embedding_prompt and found is None else found
     except SubjectError:
         return None  # whoever reads the folder for good says what is wrong with it
+
+
+def model_folder(spec: SubjectSpec) -> Path:
+    """The folder with the config of the whole model: a checkpoint's own, an adapter's base's."""
+    folder = folder_of(spec)
+    return folder_of(base_of(spec, folder)) if is_adapter(folder) else folder
+
+
+def modules_folder(spec: SubjectSpec) -> Path | None:
+    """The folder with the modules of sentence-transformers: an adapter's own or its base's; None where none has any."""
+    return next((place for place in (folder_of(spec), model_folder(spec)) if (place / MODULES).is_file()), None)
+
+
+def dense_folders(spec: SubjectSpec) -> tuple[Path, ...]:
+    """The folders of the linear layers behind a text encoder's pooling, in their order; SubjectError as encoding_of."""
+    place = modules_folder(spec) if kind_of(spec) == "text" else None
+    return () if place is None else tuple(place / path for kind, path in _modules(spec.name, place) if kind == DENSE)
 
 
 def _encoder_in(folder: Path) -> Kind | None:
@@ -98,7 +123,7 @@ def _encoder_in(folder: Path) -> Kind | None:
 
 def encoding_of(spec: SubjectSpec) -> Encoding:
     """How a subject encodes, from its folder and settings; raises SubjectError for what is unknown or contradicts."""
-    kind, settings, folder = kind_of(spec), loader_settings(spec), folder_of(spec)
+    kind, settings = kind_of(spec), loader_settings(spec)
     prompt = settings.embedding_prompt
     if prompt is not None:
         check_prompt(prompt, spec.name)
@@ -109,7 +134,8 @@ def encoding_of(spec: SubjectSpec) -> Encoding:
                 "embedding_prompt out, and write captions as answers."
             )
         return Encoding(kind, scale=None if settings.temperature is None else 1 / settings.temperature)
-    found = _sentence_folder(spec.name, folder) if (folder / MODULES).is_file() else Encoding(kind or "text", ("mean",))
+    place = modules_folder(spec)
+    found = Encoding(kind or "text", ("mean",)) if place is None else _sentence_folder(spec.name, place)
     if kind == "prompted":
         found = Encoding("prompted", ("lasttoken",))
     if settings.pooling:
@@ -131,24 +157,7 @@ def check_prompt(prompt: str, name: str) -> None:
 
 def _sentence_folder(name: str, folder: Path) -> Encoding:
     """What a sentence-transformers folder says of its modules, pooling, prompts and similarity."""
-    try:
-        modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
-        parts = [(str(module["type"]).rpartition(".")[2], str(module.get("path") or "")) for module in modules]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SubjectError(
-            f"{name}: {folder / MODULES} is no list of modules ({error}); save the model again."
-        ) from None
-    strange = next((kind for kind, _ in parts if kind not in ("Transformer", "Pooling", "Normalize")), None)
-    if strange is not None:
-        raise SubjectError(
-            f"{name}: {folder / MODULES} has a module {strange}, which is not known here; known are a Transformer, "
-            "Pooling and Normalize."
-        )
-    if ("Transformer", "") not in parts:
-        raise SubjectError(
-            f"{name}: its transformer does not lie in {folder} itself; save the model again with a current version of "
-            "sentence-transformers."
-        )
+    parts = _modules(name, folder)
     place = next((path for kind, path in parts if kind == "Pooling"), None)
     if place is None:
         raise SubjectError(f"{name}: {folder / MODULES} names no Pooling, so its vectors are not known.")
@@ -163,7 +172,37 @@ def _sentence_folder(name: str, folder: Path) -> Encoding:
         query=prompts.get("query", usual),
         answer=next((prompts[key] for key in ("document", "passage", "corpus") if key in prompts), usual),
         longest=reading.get("max_seq_length"), lower=bool(reading.get("do_lower_case")),
+        dense=tuple(activation_of(folder / path, name) for kind, path in parts if kind == DENSE),
     )  # fmt: skip
+
+
+def _modules(name: str, folder: Path) -> list[tuple[str, str]]:
+    """Kind and folder of every module, in their order; raises SubjectError for a kind or an order that is unknown."""
+    try:
+        modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+        parts = [(str(module["type"]).rpartition(".")[2], str(module.get("path") or "")) for module in modules]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SubjectError(
+            f"{name}: {folder / MODULES} is no list of modules ({error}); save the model again."
+        ) from None
+    strange = next((kind for kind, _ in parts if kind not in ORDER), None)
+    if strange is not None:
+        raise SubjectError(
+            f"{name}: {folder / MODULES} has a module {strange}, which is not known here; known are a Transformer, "
+            "Pooling, Dense and Normalize."
+        )
+    places = [ORDER.index(kind) for kind, _ in parts]
+    if places != sorted(places):
+        raise SubjectError(
+            f"{name}: {folder / MODULES} has its modules in the order {', '.join(kind for kind, _ in parts)}; only "
+            f"{', '.join(ORDER)} is known here."
+        )
+    if ("Transformer", "") not in parts:
+        raise SubjectError(
+            f"{name}: its transformer does not lie in {folder} itself; save the model again with a current version of "
+            "sentence-transformers."
+        )
+    return parts
 
 
 def _pooling(name: str, path: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.subjects.adapter import adapter_config, base_of
-from audit.subjects.encoder import encoding_of
+from audit.subjects.encoder import dense_folders, encoding_of
 from audit.subjects.files import folder_of, inside, is_adapter, read_object, weight_files
 from audit.subjects.modality import PIPELINE, classes_of, is_pipeline, modality_of, processor_digest, timm_of
 from audit.subjects.scorer import judge_of, labelled, scorer_of
@@ -94,6 +94,9 @@ def scan_folder(spec: SubjectSpec) -> dict[str, Scanned]:
     found: dict[str, Scanned] = {}
     for path in weight_files(folder, spec):
         found.update({inside(folder, path) + name: tensor for name, tensor in scan(path).items()})
+    for place in dense_folders(spec):
+        for path in weight_files(place, spec):
+            found.update({f"{place.name}.{name}": tensor for name, tensor in scan(path).items()})
     return found
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from audit.errors import CaseError, MissingDependency, SubjectError
-from audit.subjects.adapter import base_of, merge_adapter
+from audit.subjects.adapted import load_adapted
 from audit.subjects.checkpoint import load_checkpoint
-from audit.subjects.encoder import Encoding, encoding_of
+from audit.subjects.encoder import Encoding, dense_folders, encoding_of
 from audit.subjects.files import folder_of, is_adapter
-from audit.subjects.fingerprint import Fingerprint, fingerprint, scan_folder, tokenizer_folder
+from audit.subjects.fingerprint import Fingerprint, fingerprint, tokenizer_folder
 from audit.subjects.modality import classes_of, modality_of
 from audit.subjects.settings import loader_settings
 from audit.subjects.systems.kinds import system_of
@@ -106,8 +104,7 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
 
     device = resolve_device(device)
     check_subject(spec)
-    folder, dtype = folder_of(spec), number_format(spec, device)
-    modality = modality_of(spec)
+    dtype, modality = number_format(spec, device), modality_of(spec)
     if modality is Modality.IMAGES:
         return _classifier(spec, dtype, device, quantize)
     if modality is Modality.LATENTS:
@@ -116,15 +113,7 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
         return _encoder(spec, dtype, device, quantize)
     sees = modality is Modality.IMAGE_TEXT
     with quiet():
-        if is_adapter(folder):
-            model = _adapted(spec, folder, dtype, device, quantize)
-        else:
-            how = {
-                "device_map": _device_map(device),
-                "quantization": _quantization(quantize, dtype),
-                "auto": _auto(spec),
-            }
-            model = load_checkpoint(spec, folder, dtype=dtype, **how)
+        model = _opened(spec, dtype, _device_map(device), _quantization(quantize, dtype), _auto(spec))
         tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
     if quantize == "nf4":
         _plain_kernels(model)
@@ -165,14 +154,17 @@ def _encoder(spec: SubjectSpec, dtype: str, device: str, quantize: Quantize | No
     """A text encoder, or two towers with the processor of their images."""
     from audit.subjects.classifier import load_processor
 
-    encoding, folder = encoding_of(spec), folder_of(spec)
-    how = {"device_map": {"": "cuda:0" if device == "cuda" else device}, "quantization": _quantization(quantize, dtype)}
+    encoding, where = encoding_of(spec), {"": "cuda:0" if device == "cuda" else device}
     with quiet():
-        model = load_checkpoint(spec, folder, dtype=dtype, auto="AutoModel", unread=UNREAD, **how)
-        tokenizer = load_tokenizer(folder, spec.name)
+        model = _opened(spec, dtype, where, _quantization(quantize, dtype), "AutoModel", UNREAD)
+        tokenizer = load_tokenizer(tokenizer_folder(spec), spec.name)
         processor = load_processor(spec, model) if encoding.kind == "two towers" else None
     if quantize == "nf4":
         _plain_kernels(model)
+    if folders := dense_folders(spec):
+        from audit.subjects.dense import AFTER_POOLING, load_dense
+
+        setattr(model, AFTER_POOLING, load_dense(spec, folders).to(next(model.parameters()).device))
     model.eval()
     model.requires_grad_(False)
     at, mark = next(model.parameters()).device, fingerprint(spec)
@@ -209,22 +201,14 @@ def torch_device(device: str) -> torch.device:
     return torch.device("cuda:0" if device == "cuda" else device)
 
 
-def _adapted(spec: SubjectSpec, folder: Path, dtype: str, device: str, quantize: Quantize | None) -> PreTrainedModel:
-    """Base and adapter merged in float32; to be quantised, the merged model takes the way over a temporary folder."""
-    import torch
-
-    base = base_of(spec, folder)
-    where = _device_map(device if quantize is None else "cpu")
-    auto = _auto(base)
-    plain = load_checkpoint(base, folder_of(base), dtype="float32", device_map=where, auto=auto)
-    merged = merge_adapter(plain, folder, scan_folder(spec).keys(), spec.name)
-    if quantize is None:
-        return merged.to(getattr(torch, dtype))  # type: ignore[arg-type]
-    how = {"device_map": _device_map(device), "quantization": _quantization(quantize, dtype)}
-    with tempfile.TemporaryDirectory(prefix="palimpsest-") as place:
-        merged.save_pretrained(place)
-        del plain, merged
-        return load_checkpoint(spec, Path(place), dtype=dtype, auto=auto, **how)
+def _opened(
+    spec: SubjectSpec, dtype: str, where: Any, quantization: Any, auto: str, unread: tuple[str, ...] = ()
+) -> PreTrainedModel:
+    """A checkpoint, or a base with the adapter on it."""
+    how = {"device_map": where, "quantization": quantization, "auto": auto, "unread": unread}
+    if is_adapter(folder_of(spec)):
+        return load_adapted(spec, dtype=dtype, **how)
+    return load_checkpoint(spec, folder_of(spec), dtype=dtype, **how)
 
 
 def _auto(spec: SubjectSpec) -> str:

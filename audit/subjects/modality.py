@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import NotApplicable, SubjectError
-from audit.subjects.encoder import kind_of
+from audit.subjects.encoder import kind_of, model_folder
 from audit.subjects.files import folder_of, is_adapter, read_object
 from audit.subjects.settings import loader_settings
 from audit.subjects.withimages import carries_images
@@ -98,7 +98,7 @@ def classes_of(spec: SubjectSpec) -> tuple[str, ...]:
     """Names of a classifier's classes in the order of its outputs; raises SubjectError where they are not known."""
     if given := loader_settings(spec).classes:
         return given
-    config = _config(folder_of(spec))
+    config = _config(model_folder(spec))
     names = config.get("label_names") or config.get("id2label")
     if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
         names = [names[key] for key in sorted(names, key=int)]
@@ -112,9 +112,15 @@ def classes_of(spec: SubjectSpec) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
+def processor_folder(spec: SubjectSpec) -> Path:
+    """The folder that says how images are prepared: a subject's own, or the base's for an adapter that brings none."""
+    folder = folder_of(spec)
+    return folder if any((folder / file).is_file() for file in (PROCESSOR, PROCESSORS)) else model_folder(spec)
+
+
 def processor_digest(spec: SubjectSpec) -> str:
     """Hash of how images are prepared for a classifier; raises SubjectError where the folder does not say."""
-    folder = folder_of(spec)
+    folder = processor_folder(spec)
     for file in (PROCESSOR, PROCESSORS):
         if (folder / file).is_file():
             return digest_of(read_object(folder / file, spec.name))

@@ -104,8 +104,12 @@ def load_processor(folder: Path, name: str) -> Any:
     try:
         processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except ImportError as error:
-        line = " ".join(str(error).split())[:200].rstrip(".")
-        raise MissingDependency(f"The processor of {name} needs a library that is not installed ({line}).") from error
+        processor = _without_videos(folder)
+        if processor is None:
+            line = " ".join(str(error).split())[:200].rstrip(".")
+            raise MissingDependency(
+                f"The processor of {name} needs a library that is not installed ({line})."
+            ) from error
     except Exception as error:  # the library raises its own and the file system's errors
         line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SubjectError(f"{name}: the processor in {folder} cannot be loaded ({line[:200]}).") from error
@@ -115,6 +119,33 @@ def load_processor(folder: Path, name: str) -> Any:
             "save the processor beside the model with processor.save_pretrained."
         )
     return processor
+
+
+def _without_videos(folder: Path) -> Any:
+    """A processor as those of Qwen's models without its part for videos, which alone needs torchvision; None of others.
+
+    Nobody is shown a video here.
+    """
+    import transformers
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    known = (read_object(folder / file, "") for file in PROCESSORS if (folder / file).is_file())
+    made = getattr(transformers, next((str(n) for one in known if (n := one.get("processor_class"))), ""), None)
+    if made is None or "video_processor" not in inspect.signature(made.__init__).parameters:
+        return None
+
+    class WithoutVideos(made):  # type: ignore[misc, valid-type]
+        """The library's own, which does not insist on what reads videos."""
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type:
+            return type(argument)
+
+    try:
+        how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        images, words = (one.from_pretrained(str(folder), **how) for one in (AutoImageProcessor, AutoTokenizer))
+        return WithoutVideos(images, words, None, chat_template=words.chat_template)
+    except Exception:  # the library raises what it likes; whoever asked says what was missing at first
+        return None
 
 
 def _check_counts(tokenizer: SightedTokenizer, model: PreTrainedModel, name: str) -> None:

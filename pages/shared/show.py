@@ -180,6 +180,12 @@ def frame(table: pd.DataFrame, key: str, help: Mapping[str, str], alt: str, **se
     return st.dataframe(table, hide_index=True, column_config=shown, key=key, alt=alt, placeholder="", **settings)
 
 
+def picture(address: str | None, item: str) -> None:
+    """The image of an item, if it has one: the small one that the run keeps."""
+    if address is not None:
+        st.image(address, width=96, alt=f"Image of {item}")
+
+
 def gaps(table: pd.DataFrame) -> None:
     """What holds no number, with the reason, as loudly as what does."""
     if table.empty:

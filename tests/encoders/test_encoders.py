@@ -408,7 +408,7 @@ def test_unknown_poolings(pooling: dict[str, Any], words: str, saved: Save) -> N
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("models.Normalize", "models.Dense", "has a module Dense, which is not known here"),
+        ("models.Normalize", "models.LSTM", "has a module LSTM, which is not known here"),
         ("models.Pooling", "models.Normalize", "names no Pooling"),
         ('"path": ""', '"path": "0_Transformer"', "its transformer does not lie in"),
         ("[{", "{{", "is no list of modules"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,13 +149,55 @@ def timm_folder(tmp_path: Path) -> SubjectSpec:
 
 
 def test_a_plain_state_dict_needs_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "timm", None)
     spec = timm_folder(tmp_path)
     assert modality_of(spec) is Modality.IMAGES
     with pytest.raises(MissingDependency, match="pip install timm"):
         load(spec, device="cpu")
+
+
+def test_a_library_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision for CUDA beside a torch without it is found, and raises torch's own errors."""
+    (tmp_path / "timm.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependency, match=r"cannot be used here \(operator torchvision::nms does not exist\)"):
+        load(timm_folder(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
+def test_a_plain_state_dict_is_what_timm_itself_computes(name: str, folder_of_images: Save, tmp_path: Path) -> None:
+    """The real library, where it and a torchvision for this torch are installed."""
+    timm = pytest.importorskip("timm", exc_type=Exception)
+    import torch
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = timm.create_model(name, pretrained=False, num_classes=len(CLASSES)).eval()
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    spec = SubjectSpec("plain", "original", str(folder), {"timm": name, "classes": list(CLASSES)})
+    assert modality_of(spec) is Modality.IMAGES
+    check_pair(spec, spec)
+    folder_of_images("forget", 3, 3)
+    corpus = read_corpus("forget", "forget", base=tmp_path)
+    subject, place = load(spec, device="cpu"), tmp_path / "pass"
+    place.mkdir()
+    read_images(subject, corpus, place)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    pixels = torch.stack([transform(open_image(item.image).convert("RGB")) for item in corpus.items if item.image])
+    with torch.inference_mode():
+        own = model(pixels)
+        again = model.get_classifier()(torch.from_numpy(read_features(place)))
+    np.testing.assert_allclose(read_outputs(place), own, atol=1e-4)
+    np.testing.assert_allclose(again, own, atol=1e-4)
+    found = States(place, np.arange(3), [i.id for i in corpus.items], corpus.entities, np.zeros(3))
+    assert found.layers > 2
+    wrong = SubjectSpec("wrong", "candidate", spec.path, {"timm": "resnet18", "classes": list(CLASSES)})
+    with pytest.raises(SubjectError, match="are not those of a resnet18"):
+        load(wrong, device="cpu")
 
 
 def test_names_of_classes_are_asked_for(tmp_path: Path) -> None:
@@ -167,7 +210,6 @@ def test_names_of_classes_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_wrong_state_dict_is_said_where_the_library_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's two entry points, as its documentation has them, around a model of our own."""
-    import sys
     import types
 
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from audit.collect import collect
 from audit.policy import judge, load_policy
 from audit.subjects.modality import readable
 from audit.types import Finding, Modality, Status, Utility, Verdict
+from tests.calibrate import agrees
 from tests.conftest import views
 
 VERDICT = (
@@ -60,6 +62,40 @@ def test_the_verdict_is_what_was_made(measure: Measure, candidate: str) -> None:
         assert found.utility is Utility.KEPT
     if candidate == "gradient-ascent":
         assert found.utility is Utility.DAMAGED
+
+
+@pytest.mark.parametrize("candidate", ["untouched", "retrained", "head-only", "gradient-ascent"])
+def test_the_verdict_is_what_was_made_where_a_whole_class_was_forgotten(
+    measure: Measure, candidate: str, digits_lab: Path
+) -> None:
+    """No retained image has the forgotten class, so no probe can learn it: only what is recoverable can tell."""
+    findings = [measure(id, candidate, "class") for id in (*VERDICT, "attacks.head_transplant")]
+    found = judge(load_policy(), findings)
+    truth = tomllib.loads((digits_lab / "class-truth.toml").read_text())
+    assert agrees(truth[candidate], found), found
+    probes = [finding for finding in findings if finding.id.startswith("probes.")]
+    assert {finding.status for finding in probes} == {Status.NOT_APPLICABLE}
+    if candidate == "untouched":
+        assert found.verdict is Verdict.PRESENT
+    if candidate == "head-only":
+        assert found.verdict is Verdict.SUPPRESSED
+        assert found.why == ("attacks.head_transplant",)
+        assert found.utility is Utility.KEPT
+    if candidate == "retrained":
+        assert found.verdict is Verdict.INCONCLUSIVE, "nothing that is stored was examined, so nothing clears it"
+        assert found.utility is Utility.KEPT
+    if candidate == "gradient-ascent":
+        assert found.verdict not in (Verdict.PRESENT, Verdict.NO_TRACE)
+        assert found.utility is Utility.DAMAGED
+
+
+def test_a_class_case_without_the_transplant_is_not_cleared(measure: Measure) -> None:
+    """The naive way, accuracy and a quantised copy: a head that never says the class looks like one that never knew."""
+    naive = [id for id in VERDICT if not id.startswith("probes.")]
+    verdicts = [
+        judge(load_policy(), [measure(id, name, "class") for id in naive]) for name in ("head-only", "retrained")
+    ]
+    assert [found.verdict for found in verdicts] == [Verdict.INCONCLUSIVE] * 2
 
 
 def test_a_changed_head_is_seen_through_where_a_whole_class_was_forgotten(measure: Measure) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from audit import jobs
+from audit.casefile import read_plan
 from audit.live.attack import run_attack, watched
 from audit.store import Run
+from audit.thumbnails import data_uri, read_thumbnails, write_thumbnails
 from tests.pages import synthetic
 from tests.pages.conftest import Open, charts, texts
 
@@ -40,6 +43,35 @@ def test_an_item_is_put_to_every_model(open_page: Open, runs: Path) -> None:
     app.button(key="add").click().run()
     assert not app.exception
     assert any("Download 1 as a corpus" in button.label for button in app.get("download_button"))
+
+
+@pytest.fixture(scope="module")
+def sighted_runs(glyphs_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of vision-language models that has only begun: their pictures are kept first of all."""
+    root = tmp_path_factory.mktemp("sighted")
+    run = Run(root / "signs")
+    run.write_plan(synthetic.plan(["last-block"]))
+    case = glyphs_lab / "case.toml"
+    (run.path / "progress.json").write_text(json.dumps({"state": "done", "case": str(case)}))
+    write_thumbnails(run.path, read_plan(case).cases()[0].corpora)
+    return root
+
+
+def test_the_image_of_the_chosen_item_is_shown_and_asked_about(open_page: Open, sighted_runs: Path) -> None:
+    app = open_page("playground", runs=sighted_runs, run="signs", item="forget:4", candidates=["last-block"])
+    assert not app.exception
+    kept = read_thumbnails(sighted_runs / "signs")
+    [shown] = app.get("image")
+    assert shown.proto.imgs[0].url == data_uri(kept["forget:4"])
+    other = next(id for id in kept if kept[id] != kept["forget:4"])
+    app.selectbox(key="asked-item").set_value(other).run()
+    [shown] = app.get("image")
+    assert shown.proto.imgs[0].url == data_uri(kept[other])
+    app.button(key="go").click().run()
+    assert not app.exception
+    assert "✓ says the true answer" in texts(app), "the original was shown the image too"
+    app.selectbox(key="asked-item").set_value("own").run()
+    assert not app.get("image")
 
 
 def test_other_settings_are_asked_anew_and_a_link_asks_by_itself(open_page: Open, runs: Path) -> None:

@@ -22,7 +22,7 @@ from audit.evidence.attacks._curves import (
     steps_to_recover,
 )
 from audit.evidence.attacks._finetune import METHODS, Recipe, autocast, finetuning, method_of
-from audit.evidence.behaviour.recall import check_metric, score_all
+from audit.evidence.behaviour.recall import check_metric, metric_of, score_all
 from audit.stats import Scores
 from audit.types import Access, Chart, Item, Place, Reading, Role, Split, digest_of
 
@@ -178,22 +178,28 @@ class Relearning:
         inputs["kept"] = digest_of([item.id for item in material.kept])
         corpora: list[Split] = [split, "retain"] if bench.has("retain") else [split]
         stored = bench.remember("relearn", [role], inputs, compute, corpora=corpora)
-        recovery = np.stack([run.recovery[0], *(self.scored(run, tested, texts.tolist()) for texts in stored["said"])])
-        later = [score_all(texts.tolist(), asked, self.metric).mean() for texts in stored["kept"]] if asked else []
+        recovery = np.stack(
+            [run.recovery[0], *(self.scored(bench, run, tested, texts.tolist()) for texts in stored["said"])]
+        )
+        later = (
+            [score_all(texts.tolist(), asked, metric_of(bench, self.metric)).mean() for texts in stored["kept"]]
+            if asked
+            else []
+        )
         return Run(material, recovery, [*run.retained, *map(float, later)])
 
-    def scored(self, run: Run, tested: Sequence[Item], said: Sequence[str]) -> NDArray[np.float64]:
+    def scored(self, bench: Bench, run: Run, tested: Sequence[Item], said: Sequence[str]) -> NDArray[np.float64]:
         """Scores [items of the corpus] of what was said to the tested facts; 0 where nothing is tested."""
         values = np.zeros(len(run.material.tested))
-        values[run.material.tested] = score_all(list(said), list(tested), self.metric)
+        values[run.material.tested] = score_all(list(said), list(tested), metric_of(bench, self.metric))
         return values
 
     def before(self, bench: Bench, split: Split, seed: int, role: Role = "original") -> Run:
         """A subject before the attack, scored on the facts that a run tests."""
         items, asked = bench.corpus(split).items, questions(bench, self.retain_items)
-        said = score_all(bench.says(role, split), items, self.metric)
+        said = score_all(bench.says(role, split), items, metric_of(bench, self.metric))
         kept = bench.says(role, "retain", len(asked)) if asked else []
-        retained = [float(score_all(kept, asked, self.metric).mean())] if asked else []
+        retained = [float(score_all(kept, asked, metric_of(bench, self.metric)).mean())] if asked else []
         return Run(self.material(bench, split, seed), said[None], retained)
 
     def _rows(

@@ -13,7 +13,7 @@ import numpy as np
 
 from audit import stats
 from audit.errors import CaseError, MissingDependency, suggest
-from audit.evidence.behaviour.recall import check_metric, score_all
+from audit.evidence.behaviour.recall import check_metric, metric_of, score_all
 from audit.stats import Scores
 from audit.types import ANSWERING, Access, Chart, Item, Modality, Place, Reading, Role, Split, digest_of
 
@@ -92,10 +92,10 @@ class Quantization:
         heard: dict[tuple[Role, str], dict[Split, Scores]] = {}
         for k, (role, format) in enumerate(wanted := [(role, format) for role in attacked for format in self.formats]):
             said = _says(bench, role, format, asked, k / len(wanted))
-            heard[role, format] = self._scores(asked, said)
+            heard[role, format] = self._scores(bench, asked, said)
         for role in bench.roles:
             said = {split: bench.says(role, split, len(items)) for split, items in asked.items()}
-            heard[role, NONE] = self._scores(asked, said)
+            heard[role, NONE] = self._scores(bench, asked, said)
 
         def score(role: Role, split: Split) -> Scores:
             if role == "original":
@@ -110,12 +110,14 @@ class Quantization:
         plain = stats.mean(heard["candidate", NONE]["forget"], seed=bench.seed).value
         return Reading(list(_rows(bench, heard)), panel, _note(bench, panel, plain))
 
-    def _scores(self, asked: dict[Split, list[Item]], said: dict[Split, list[str]]) -> dict[Split, Scores]:
+    def _scores(
+        self, bench: Bench, asked: dict[Split, list[Item]], said: dict[Split, list[str]]
+    ) -> dict[Split, Scores]:
         return {
             split: Scores(
                 [item.id for item in items],
                 [item.entity or item.id for item in items],
-                score_all(said[split], items, self.metric),
+                score_all(said[split], items, metric_of(bench, self.metric)),
             )
             for split, items in asked.items()
         }

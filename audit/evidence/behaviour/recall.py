@@ -12,7 +12,7 @@ from audit import stats
 from audit.errors import CaseError, suggest
 from audit.metrics.text import contains, rouge
 from audit.stats import Scores
-from audit.types import BOTH, Access, Chart, Item, Modality, Place, Reading, Role, Split
+from audit.types import BOTH, LISTED, Access, Chart, Item, Modality, Place, Reading, Role, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from audit.bench import Bench
 
 METRICS = ("rougeL_recall", "contains")
+CHOSEN = "chosen"
+"""What stands in their place where a subject does not write but choose: see `metric_of`."""
 
 
 class Row(NamedTuple):
@@ -51,7 +53,10 @@ class Recall:
         "Knowledge that greedy decoding does not show: an answer that comes only when sampled, rephrased, attacked "
         "or asked in another language, and a right answer in other words."
     )
-    formula: ClassVar[str] = "LCS(words of the answer, words said) / number of words of the answer, words stemmed"
+    formula: ClassVar[str] = (
+        "LCS(words of the answer, words said) / number of words of the answer, words stemmed; of subjects that choose "
+        "among answers (classifiers, encoders, generators) 1 if it is the one that was chosen, else 0"
+    )
     source: ClassVar[str] = "ROUGE-L recall (Lin 2004) with stemmer, as in TOFU (Maini et al. 2024) and OpenUnlearning"
     place: ClassVar[Place] = "said"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.TEXT})
@@ -69,27 +74,28 @@ class Recall:
     def measure(self, bench: Bench) -> Reading:
         """Ask every subject about forget, and about the holdout where there is one."""
         splits: tuple[Split, ...] = ("forget", "holdout") if bench.has("holdout") else ("forget",)
+        metric = metric_of(bench, self.metric)
         asked = {(role, split): bench.says(role, split) for split in splits for role in bench.roles}
 
         def score(role: Role, split: Split) -> Scores:
             corpus = bench.corpus(split)
-            values = score_all(asked[role, split], corpus.items, self.metric)
+            values = score_all(asked[role, split], corpus.items, metric)
             return Scores([item.id for item in corpus.items], corpus.entities, values)
 
         panel = stats.panel(bench, score)
         rows = [
             row
             for (role, split), said in asked.items()
-            for row in _rows(role, split, bench.corpus(split).items, said, self.metric)
+            for row in _rows(role, split, bench.corpus(split).items, said, scored_by(bench, self.metric))
         ]
         return Reading(rows, panel, _note(bench, panel))
 
 
-def _rows(role: Role, split: Split, items: Sequence[Item], said: Sequence[str], metric: str) -> list[Row]:
+def _rows(role: Role, split: Split, items: Sequence[Item], said: Sequence[str], metrics: Sequence[str]) -> list[Row]:
     return [
         Row(
             split, item.id, item.entity or item.id, item.attribute, role, item.prompt, item.answer, text,
-            *(score_item(text, item, name) for name in (metric, *METRICS)),
+            *(score_item(text, item, name) for name in metrics),
         )
         for item, text in zip(items, said, strict=True)
     ]  # fmt: skip
@@ -110,6 +116,19 @@ def check_metric(metric: str) -> None:
         raise CaseError(f'Unknown recall metric "{metric}".{suggest(metric, METRICS)}')
 
 
+def metric_of(bench: Bench, metric: str) -> str:
+    """The measure of what is said: of subjects that choose among answers, all or nothing, whatever words these share.
+
+    An encoder that finds another one's caption would else be credited for every word that all captions have.
+    """
+    return CHOSEN if bench.modality in LISTED else metric
+
+
+def scored_by(bench: Bench, metric: str) -> list[str]:
+    """The measures of a row: the headline's, then METRICS."""
+    return [metric_of(bench, name) for name in (metric, *METRICS)]
+
+
 def score_all(said: Sequence[str], items: Sequence[Item], metric: str) -> NDArray[np.float64]:
     """`score` of what was said to each item [items]."""
     return np.array([score_item(text, item, metric) for text, item in zip(said, items, strict=True)], np.float64)
@@ -122,5 +141,10 @@ def score_item(said: str, item: Item, metric: str) -> float:
 
 
 def score(said: str, answer: str, metric: str = "rougeL_recall") -> float:
-    """How much of an answer was said, 0 to 1: its words in order (`rougeL_recall`), or all or nothing (`contains`)."""
+    """How much of an answer was said, 0 to 1: its words in order (`rougeL_recall`), or all or nothing (`contains`).
+
+    CHOSEN: whether it is this answer that was chosen.
+    """
+    if metric == CHOSEN:
+        return float(said == answer)
     return contains(said, answer) if metric == "contains" else rouge(said, answer).rougeL_recall

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from audit import stats
-from audit.evidence.behaviour.recall import METRICS, check_metric, score_all, score_item
+from audit.evidence.behaviour.recall import check_metric, metric_of, score_all, score_item, scored_by
 from audit.stats import Scores
 from audit.types import BOTH, Access, Chart, Modality, Place, Reading, Role
 
@@ -69,14 +69,14 @@ class Retain:
         asked = {role: bench.says(role, "retain", limit) for role in bench.roles}
 
         def sample(role: Role) -> stats.Sample:
-            values = score_all(asked[role], items, self.metric)
+            values = score_all(asked[role], items, metric_of(bench, self.metric))
             return stats.mean(Scores([item.id for item in items], entities, values), seed=bench.seed)
 
         panel = stats.against_chance(sample("original"), sample("candidate"), chance=0.0, split="retain")
         rows = [
             Row(
                 item.id, entity, role, item.prompt, item.answer, text,
-                *(score_item(text, item, name) for name in (self.metric, *METRICS)),
+                *(score_item(text, item, name) for name in scored_by(bench, self.metric)),
             )
             for role, said in asked.items()
             for item, entity, text in zip(items, entities, said, strict=True)

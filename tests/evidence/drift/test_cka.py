@@ -65,6 +65,20 @@ def test_unrelated_states_are_at_zero_only_when_debiased() -> None:
     assert np.mean([debiased[0] for _, debiased in values]) == pytest.approx(0.0, abs=0.03)
 
 
+def test_the_mean_over_batches_is_larger_than_what_all_items_say_together() -> None:
+    """The naive way, as UUEF's code has it: CKA of every batch by itself, with fewer items in it than features."""
+    bench = world(3.0)
+    x, y = (bench.planted[role, "forget", "answer"][1] for role in ("candidate", "original"))
+    table = pd.DataFrame(QUICK.measure(bench).rows)
+    row = table.query("subject == 'candidate' and against == 'original' and split == 'forget' and layer == 1").iloc[0]
+    biased, debiased = compare(x, y, np.ones((1, len(x))))
+    assert (row.biased, row.debiased) == (pytest.approx(biased), pytest.approx(debiased[0]))
+    assert row["items"] == len(x) == 30
+    parts = [np.arange(k, k + 6) for k in range(0, 30, 6)]
+    naive = np.mean([compare(x[part], y[part], np.ones((1, 6)))[0] for part in parts])
+    assert naive > biased + 0.15 > debiased[0] + 0.2
+
+
 def test_a_rotation_a_scale_and_a_shift_change_nothing() -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(40, 8)) @ np.diag(np.arange(1, 9))
