@@ -98,6 +98,22 @@ def unanswered(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"])
 
 
+def alike(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `unanswered` with the candidates that share evidence, status and reason named in one row."""
+    if table.empty:
+        return table
+    own = table.assign(
+        reason=[_nameless(name, reason) for name, reason in zip(table["candidate"], table["reason"], strict=True)]
+    )
+    grouped = own.groupby(["evidence", "status", "reason"], sort=False)["candidate"].agg(", ".join).reset_index()
+    return grouped[["evidence", "candidate", "status", "reason"]].rename(columns={"candidate": "candidates"})
+
+
+def _nameless(name: str, reason: str) -> str:
+    """A reason that begins with the candidate's own name, as it is for every candidate."""
+    return f"The candidate{reason.removeprefix(name)}" if reason.startswith(f"{name} ") else reason
+
+
 def is_diagnosis(id: str) -> bool:
     """Whether an evidence of the attacks puts the original's own parts back, which no attacker has."""
     return bool(getattr(evidence_class(id), "diagnosis", False))
