@@ -30,7 +30,7 @@ CANDIDATES = {"__last-block__": "last-block", "1. refusal (a)": "refusal"}
 NAME = " ".join(SHORT[:8])
 
 
-def texts(number: int, count: int = 5) -> str:
+def texts(number: int, count: int = 4) -> str:
     """Some of the hostile texts, other ones for every number."""
     return " ".join(SHORT[(number * count + place) % len(SHORT)] for place in range(count))
 
