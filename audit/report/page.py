@@ -13,7 +13,7 @@ import pandas as pd
 from audit.catalogue import evidence_class
 from audit.figures.forest import forest
 from audit.figures.ladder import ladder_html
-from audit.figures.style import CONFIG, SECOND, looks
+from audit.figures.style import CONFIG, SECOND, looks, visible
 from audit.policy import KNOWLEDGE, Policy
 from audit.store import Run
 from audit.types import Finding, Place, Status
@@ -49,7 +49,11 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
     reviewed = reviews.open_reviews(run, policy)
     # Everything that is put into the page is escaped but what is marked as safe: our own table, script and figures.
     environment = Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     return environment.get_template("report.html").render(
         run=run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 SHORT = (
     "<script>window.pwned=1</script>",
@@ -53,7 +54,8 @@ def write(lab: Path, folder: Path, only: tuple[str, ...], settings: str = "") ->
     case = folder / "case.toml"
     case.write_text(
         f"name = {json.dumps(NAME)}\nseed = 0\n"
-        f"[subjects.original]\npath = {models['original']}\n[subjects.reference]\npath = {models['reference']}\n{entries}"
+        f"[subjects.original]\npath = {models['original']}\n"
+        f"[subjects.reference]\npath = {models['reference']}\n{entries}"
         '[corpora]\nforget = "forget.jsonl"\nretain = "retain.jsonl"\nholdout = "holdout.jsonl"\n'
         f"[[dictionaries]]\npath = {json.dumps(str(next((lab / 'saes').iterdir())))}\n"
         f"[evidence]\nonly = {json.dumps(list(only))}\n{settings}",
@@ -62,7 +64,7 @@ def write(lab: Path, folder: Path, only: tuple[str, ...], settings: str = "") ->
     return case
 
 
-def _spoil(line: dict[str, object], number: int) -> None:
+def _spoil(line: dict[str, Any], number: int) -> None:
     """An item of every fifth entity: its facts stay what they are, with hostile text around all that names them."""
     if number // 3 % 5:
         return
