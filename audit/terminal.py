@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.catalogue import CATALOGUE, evidence_class
+from audit.figures.style import visible
 from audit.policy import KNOWLEDGE, Judgement, Policy, Rung, judge, load_policy
 from audit.types import Finding, Residual, Status, Verdict
 
@@ -38,12 +39,12 @@ def _console(stderr: bool = False) -> Console:
 
 def say(text: str) -> None:
     """Print a line; the text is never read as markup."""
-    _console().print(text, markup=False)
+    _console().print(visible(text), markup=False, emoji=False)
 
 
 def complain(text: str) -> None:
     """Print a line on standard error."""
-    _console(stderr=True).print(text, markup=False)
+    _console(stderr=True).print(visible(text), markup=False, emoji=False)
 
 
 def words(judgement: Judgement) -> str:
@@ -54,15 +55,17 @@ def words(judgement: Judgement) -> str:
 def verdicts(run: Run, policy: Policy | None = None) -> None:
     """The ladder of every candidate."""
     from rich.table import Table
+    from rich.text import Text
 
     policy = policy or load_policy()
-    table = Table(title=run.name, title_justify="left")
+    table = Table(title=Text(visible(run.name)), title_justify="left")
     for column in ("candidate", *KNOWLEDGE, "utility", "verdict", "why"):
         table.add_column(column, no_wrap=column != "why")
     for name in run.candidates:
         judgement = judge(policy, run.findings(name))
         rungs = [_rung(judgement.rungs[place]) for place in KNOWLEDGE]
-        table.add_row(name, *rungs, str(judgement.utility), VERDICT_WORDS[judgement.verdict], judgement.sentence)
+        cells = (name, *rungs, str(judgement.utility), VERDICT_WORDS[judgement.verdict], judgement.sentence)
+        table.add_row(*map(Text, cells))
     _console().print(table)
     if not run.complete:
         say("This run is not complete: what is missing counts as not examined.")
@@ -71,13 +74,14 @@ def verdicts(run: Run, policy: Policy | None = None) -> None:
 def findings(run: Run) -> None:
     """Every finding of every candidate, with its interval or the reason why there is none."""
     from rich.table import Table
+    from rich.text import Text
 
     for name in run.candidates:
-        table = Table(title=name, title_justify="left")
+        table = Table(title=Text(name), title_justify="left")
         for column in ("evidence", "place", "status", "residual", "original", "candidate", "null", "n", "reason"):
             table.add_column(column, overflow="fold")
         for finding in run.findings(name):
-            table.add_row(*_row(finding))
+            table.add_row(*map(Text, _row(finding)))
         _console().print(table)
 
 

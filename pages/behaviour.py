@@ -7,7 +7,9 @@ import streamlit as st
 
 from audit.figures.board import board_html
 from audit.figures.roc import roc
+from audit.figures.style import visible
 from audit.views import behaviour, board, items
+from audit.views.tables import csv
 from pages.shared import kept, said, series, show
 from pages.shared.state import View, open_view
 from pages.shared.theme import literal
@@ -37,7 +39,7 @@ def draw_board(view: View, ids: list[str]) -> None:
 def _file(view: View, ids: list[str]) -> bytes:
     """The board of all candidates, made when it is asked for."""
     table = board.board(view.findings, ids, view.policy, view.running)
-    return board.plain(table).to_csv(index=False).encode()
+    return csv(board.plain(table))
 
 
 def draw_measure(view: View, id: str, table: pd.DataFrame) -> None:
@@ -110,7 +112,7 @@ def draw_answers(view: View, facts: dict[str, str], heard: dict[str, str | None]
     """One item: question, true answer, what each subject says."""
     with st.container(border=True, key=f"answers-{place}"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.text(facts["prompt"])
+            st.text(visible(facts["prompt"]))
             said.link(view, facts["item"])
         said.plain(view, facts["item"], facts, heard)
 

@@ -12,6 +12,7 @@ from audit.figures.compare import before_after, tradeoff
 from audit.policy import load_policy
 from audit.views import changes, compare
 from audit.views.compare import Compared
+from audit.views.tables import csv
 from pages.shared import show
 from pages.shared.state import View, asked, head, keep, known_runs, load, run_label, runs_root
 from pages.shared.theme import literal, looks_now
@@ -35,7 +36,7 @@ def choose_runs() -> list[Compared]:
     known = known_runs()
     if not known:
         st.info(
-            f"There is no audit in {runs_root()}. Start one, or import results, on the page “New audit”.",
+            f"There is no audit in {literal(runs_root())}. Start one, or import results, on the page “New audit”.",
             icon=":material/inbox:",
         )
         st.stop()
@@ -176,7 +177,7 @@ def draw_changes(runs: list[Compared]) -> None:
 
 
 def _download(table: pd.DataFrame, name: str) -> None:
-    made: Callable[[], bytes] = lambda: table.to_csv(index=False).encode()  # noqa: E731
+    made: Callable[[], bytes] = lambda: csv(table)  # noqa: E731
     st.download_button(
         "Download as CSV", made, file_name=f"{name}.csv", mime="text/csv", key=f"csv-{name}",
         icon=":material/download:", on_click="ignore",

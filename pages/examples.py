@@ -7,6 +7,7 @@ import streamlit as st
 
 from audit.catalogue import evidence_class
 from audit.figures.chart import draw
+from audit.figures.style import visible
 from audit.views import behaviour, examples, items, returned
 from audit.views.tables import values_of
 from pages.shared import kept, said, show
@@ -87,13 +88,13 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
     """One item: what became of it, what was said, the readings."""
     facts = items.facts_of(kept.texts(view, view.shown), item)
     with st.container(border=True, key="example"):
-        st.text(", ".join(str(facts[name]) for name in ("item", "entity", "attribute") if facts.get(name)))
+        st.text(items.named(item, facts))
         if drawn := kept.drawings(view, item):
             draw_drawings(drawn, item)
         else:
             show.picture(kept.pictures(view).get(item), item)
         with st.container(key="example-question"):
-            st.text(facts.get("prompt", "The question is not stored."))
+            st.text(visible(facts.get("prompt", "The question is not stored.")))
         if str(item).startswith("forget"):
             show.say(
                 examples.answers(view.chosen, item, back, returned.sources(view.chosen, view.policy)), f"example-{item}"

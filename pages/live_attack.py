@@ -16,6 +16,7 @@ from audit.review.roles import Action
 from audit.views import live_attack
 from audit.views.live_attack import Attack
 from audit.views.progress import summary
+from audit.views.tables import csv
 from pages.shared import show, who
 from pages.shared.state import View, open_view, runs_root
 from pages.shared.theme import literal
@@ -140,7 +141,7 @@ def draw_attack(view: View, found: Attack, now: Progress) -> None:
         table = live_attack.curve(found)
         show.frame(table, "attack-table", live_attack.MEANING, "Recall along the attack with intervals")
         st.download_button(
-            "Download as CSV", table.to_csv(index=False), file_name="live_attack.csv", mime="text/csv",
+            "Download as CSV", csv(table), file_name="live_attack.csv", mime="text/csv",
             key="attack-csv", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 

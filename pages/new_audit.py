@@ -14,6 +14,7 @@ from audit import jobs
 from audit.casefile import AuditPlan, write_plan
 from audit.catalogue import CATALOGUE, by_default, evidence_class
 from audit.errors import AuditError
+from audit.figures.style import visible
 from audit.review.roles import Action
 from audit.views import checkpoints, intake, pasted, progress, systems
 from pages.shared import form, importing, reading, watching, who
@@ -30,13 +31,17 @@ TEMPLATES = {"plain": "plain text", "qa": "question and answer", "chat": "the mo
 def draw_case_file(root: Path) -> tuple[Known | None, list[str]]:
     """A case file that is there already, or the text of one."""
     typed = st.text_input(
-        "Case file", key="new-case-file", placeholder="lab/case.toml", help=f"A path below {root}.", bind="query-params"
+        "Case file",
+        key="new-case-file",
+        placeholder="lab/case.toml",
+        help=f"A path below {literal(root)}.",
+        bind="query-params",
     )
     with st.expander("Or upload or paste one", icon=":material/upload_file:"):
         st.caption(
-            f"Paths in it start at {root}. It can say what the form cannot: dictionaries of features, settings of a "
-            "loader, an adapter's base. A candidate with a kind is a system; the page Methods lists the kinds and "
-            "their settings."
+            f"Paths in it start at {literal(root)}. It can say what the form cannot: dictionaries of features, "
+            "settings of a loader, an adapter's base. A candidate with a kind is a system; the page Methods lists the "
+            "kinds and their settings."
         )
         file = st.file_uploader("Upload", type="toml", key="new-case-upload", max_upload_size=1)
         written = st.text_area(
@@ -57,7 +62,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
     name = st.text_input("Name of the audit", key="new-name", placeholder="Ten people, two methods")
     left, right = st.columns(2)
     with left:
-        st.caption(f"Models: folders below {root} with config.json and safetensors files, or hub ids")
+        st.caption(f"Models: folders below {literal(root)} with config.json and safetensors files, or hub ids")
         original = st.text_input("Original", key="new-original", help="The model before anything was forgotten.")
         reference = st.text_input(
             "Reference (optional)", key="new-reference",
@@ -82,7 +87,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
             }  # fmt: skip
     with right:
         st.caption(
-            f"Corpora: files below {root} with prompts and answers (.jsonl, .json, .csv, .parquet); "
+            f"Corpora: files below {literal(root)} with prompts and answers (.jsonl, .json, .csv, .parquet); "
             "for image classifiers a folder of classes, or a file with images and labels; for vision-language models "
             "a file with image, prompt, answer and text_prompt; for generators one with seed or latent, and label"
         )
@@ -180,7 +185,7 @@ def _examined(_plan: AuditPlan, digest: str, device: str, stamps: tuple[int, ...
 def draw_launch(known: Known) -> None:
     """What it will take, and the button."""
     plan = known.plan
-    st.text(intake.in_words(plan))
+    st.text(visible(intake.in_words(plan)))
     for warning in plan.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     device = st.segmented_control(

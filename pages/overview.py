@@ -8,10 +8,11 @@ import streamlit as st
 
 from audit.figures.ladder import ladder_html
 from audit.figures.panels import panels
+from audit.figures.style import visible
 from audit.types import Verdict
 from audit.views import imported, items, overview
 from audit.views.ladder import blind_spots, headline
-from audit.views.tables import unanswered
+from audit.views.tables import csv, unanswered
 from audit.views.words import sentences
 from pages.shared import said, series, show, tour
 from pages.shared.state import View, open_view
@@ -56,7 +57,7 @@ def draw_imported(view: View) -> None:
         table = differ
     show.frame(table, "imported", imported.MEANING, "Imported numbers, as filed and recomputed")
     made: dict[str, tuple[Callable[[], bytes], str]] = {
-        "CSV": (lambda: table.to_csv(index=False).encode(), "text/csv"),
+        "CSV": (lambda: csv(table), "text/csv"),
         "JSON": (lambda: table.to_json(orient="records", force_ascii=False).encode(), "application/json"),
     }
     for label, (make, mime) in made.items():
@@ -133,16 +134,18 @@ def draw_card(view: View, item: str) -> None:
     card = items.card(view.chosen, item)
     with st.container(border=True, key="item-card"):
         facts = card["facts"]
-        st.text(f"{item}. {facts.get('entity') or ''} {facts.get('attribute') or ''}".strip())
+        st.text(items.named(item, facts))
         left, right = st.columns(2)
         with left:
             st.caption("Asked")
-            st.text(facts.get("prompt") or "not stored")
+            st.text(visible(facts.get("prompt") or "not stored"))
             st.caption("Right answer")
-            st.text(facts.get("answer") or "not stored")
+            st.text(visible(facts.get("answer") or "not stored"))
         with right:
             for name, words in card["said"].items():
-                st.text(f"{name}: no answer is stored" if words is None else f"{name} says: {words or '(nothing)'}")
+                st.text(
+                    f"{name}: no answer is stored" if words is None else f"{name} says: {visible(words) or '(nothing)'}"
+                )
         if not card["scores"].empty:
             st.caption("Score of this item in each measurement; empty: not measured for this subject")
             show.frame(card["scores"].reset_index(names="evidence"), "card-scores", {}, f"All scores of item {item}")

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from audit.errors import AuditError
 from audit.figures.lens import lens as draw_lens
-from audit.figures.style import ORIGINAL
+from audit.figures.style import ORIGINAL, visible
 from audit.figures.texts import subject_html
 from audit.live import Models
 from audit.live.ask import LONGEST, Piece, Sampling, answers, question
@@ -36,7 +36,7 @@ def draw_question(view: View, models: Models) -> Item | None:
     chosen = st.selectbox("Ask about", list(labels), format_func=lambda id: labels[id], key=CHOSEN, on_change=_chosen)
     if chosen != OWN:
         show.picture(kept.pictures(view).get(chosen), chosen)
-        st.text(f"Asked: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}")
+        st.text(visible(f"Asked: {known[chosen].prompt}\nTrue answer: {known[chosen].answer}"))
         return known[chosen]
     prompt = st.text_area("Question", key="prompt", height=80, max_chars=MOST_ASKED, bind="query-params")
     answer = st.text_input(
@@ -107,7 +107,7 @@ def draw_guards(view: View, models: Models) -> bool:
     guarded = [name for name in models.guarded if name in models.chosen(view.shown)]
     return bool(guarded) and st.toggle(
         "Ask with the guard off too", key="guard-off", bind="query-params",
-        help=f"The plain model under {', '.join(guarded)}: guards, filters and interventions taken away.",
+        help=f"The plain model under {literal(', '.join(guarded))}: guards, filters and interventions taken away.",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from audit.views import probes
 from audit.views.tables import values_of, where
 from pages.shared import series, show
 from pages.shared.state import View, open_view
+from pages.shared.theme import literal
 
 LINEAR, TRUTH = "probes.linear", "probes.truth"
 PROBES = [id for id in CATALOGUE if id.startswith("probes.")]
@@ -24,7 +25,7 @@ def draw_linear(view: View, table: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         attribute = st.segmented_control(
             "Attribute", attributes, key="attribute", default=probes.first_attribute(attributes), required=True,
-            bind="query-params",
+            bind="query-params", format_func=literal,
         )  # fmt: skip
         split = st.segmented_control(
             "Items", splits, key="probe-split", default=splits[0], required=True, bind="query-params"

@@ -9,6 +9,7 @@ import streamlit as st
 
 from audit.errors import AuditError
 from audit.figures.ladder import ladder_html
+from audit.figures.style import visible
 from audit.review import index, ledger, seen
 from audit.review.chain import DECISIONS, Entry, sha256
 from audit.review.roles import Action
@@ -93,7 +94,7 @@ def draw_entries(entries: list[Entry]) -> None:
         decided = f": {reviews.DECISIONS[entry.decision]}" if entry.decision else ""
         st.caption(literal(f"{entry.author}, {entry.role}, {reviews.when(entry)}{decided}"))
         if entry.text:
-            st.text(entry.text)
+            st.text(visible(entry.text))
 
 
 def write_form(view: View, candidate: str, id: str) -> None:
@@ -154,7 +155,7 @@ def draw_signing(view: View, candidate: str) -> None:
             st.segmented_control("Your decision", DECISIONS, format_func=lambda d: CHOICES[d], key="sign-decision")
             st.text_area("In your own words: what you looked at and what you conclude", key="sign-text", height=90)
             st.form_submit_button(
-                f"Sign as {person.author}", on_click=_write, key="sign",
+                f"Sign as {literal(person.author)}", on_click=_write, key="sign",
                 args=(view, "signature", candidate, "", digest, "sign-text", "sign-decision"), type="primary",
                 disabled=not person.may(Action.SIGN), icon=":material/draw:",
             )  # fmt: skip
@@ -172,7 +173,7 @@ def draw_signatures(now: Reviews) -> None:
         st.text("Nobody has signed yet.")
     for place, (mark, state, sentence, scope) in enumerate(now.signed):
         with st.container(key=f"answer-{state}-signature-{place}"):
-            st.text(f"{mark} {sentence}")
+            st.text(visible(f"{mark} {sentence}"))
             st.caption(literal(scope))
 
 

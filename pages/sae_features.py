@@ -21,7 +21,12 @@ def draw_features(view: View) -> None:
         return
     with st.container(horizontal=True):
         name = st.segmented_control(
-            "Candidate", list(measured), key="feature-candidate", default=next(iter(measured)), required=True
+            "Candidate",
+            list(measured),
+            key="feature-candidate",
+            default=next(iter(measured)),
+            required=True,
+            format_func=theme.literal,
         )
         table = measured[name].table
         layers = features.layers(table)

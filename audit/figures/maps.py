@@ -81,9 +81,9 @@ def maps(
             for image in _images(ringed, pictures, points):
                 figure.add_layout_image(image, **cell)
     figure.update_annotations(yshift=6)
-    finish(figure, height=90 + MAP_HEIGHT * rows)
+    finish(figure, height=106 + MAP_HEIGHT * rows)
     figure.update_layout(
-        dragmode="select", newselection={"line": {"color": GREY}}, margin={"l": 16, "r": 16, "b": 24, "t": 96}
+        dragmode="select", newselection={"line": {"color": GREY}}, margin={"l": 16, "r": 16, "b": 24, "t": 112}
     )
     if box is not None:
         figure.update_xaxes(range=[box.left, box.right])
@@ -98,7 +98,7 @@ def _title(part: pd.DataFrame, name: str) -> str:
         return f"{escape(name)}: no map"
     trust = part["trustworthiness"].dropna()
     quality = f"trustworthiness {trust.iloc[0]:.2f}" if len(trust) else "trustworthiness not known"
-    return f"<b>{escape(name)}</b><br><span style='font-size:0.8em'>{len(part)} items, {quality}</span>"
+    return f"<b>{escape(name)}</b><br><span style='font-size:0.8em'>{len(part)} items<br>{quality}</span>"
 
 
 def _crowd(part: pd.DataFrame, look: Look, box: Box, dim: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ dark page.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ GREY = "#7F7B74"
 HUES = ("#D55E00", "#0072B2", "#009E73", "#C2699A", "#B88100", "#3E94C9", "#938B00", "#9467BD")
 DASHES = ("solid", "dashdot", "dot", "longdash", "longdashdot")
 PATTERNS = ("\\", "x", "-", ".", "|", "+")
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Embeddings, overrides and isolates of the bidirectional algorithm, which reach beyond the text that holds them."""
 SYMBOLS = ("diamond", "triangle-up", "cross", "star", "triangle-down", "hexagon", "x")
 CONFIG: dict[str, Any] = {
     "showSendToCloud": False,
@@ -70,9 +73,14 @@ def looks(candidates: Sequence[str], mode: str = "light") -> dict[str, Look]:
     return found
 
 
+def visible(text: object) -> str:
+    """Text whose marks of direction are shown as code points: unseen they would turn round what stands beside them."""
+    return TURNING.sub(lambda mark: f"⟨U+{ord(mark[0]):04X}⟩", str(text))
+
+
 def escape(text: object) -> str:
     """Text that Plotly shows as it is: it reads titles, labels and hover texts as HTML."""
-    return html.escape(str(text), quote=False)
+    return html.escape(visible(text), quote=False)
 
 
 def ink_on(share: float) -> str:

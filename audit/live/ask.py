@@ -111,7 +111,7 @@ class _Talk:
     def next(self) -> Piece:
         """One token more, or all at once; a model that breaks says why and is done."""
         try:
-            with self.models.lock:
+            with self.models.alone(self.subject):
                 self.said += self._tokens() if self.at_once else [self._token()]
         except AuditError as error:
             return Piece(self.name, "", True, str(error))

@@ -95,7 +95,7 @@ class Live:
             name = spec.name if role == "candidate" else role
             if reason := self.models.unseen(spec):
                 raise NotApplicable(reason)
-            with self.models.lend(name) as subject, self.models.lock:
+            with self.models.lend(name) as subject, self.models.alone(subject):
                 row = encode_item(subject.tokenizer, found, self.bench.case.template)
                 for kind, logits in (("as it is", _logits(subject, row)), (change, asked(subject, row))):
                     rows.append((name, kind, *_read(subject, row, logits)))
@@ -121,7 +121,7 @@ def adding(models: Models, changes: Changes) -> Add:
 def changing(models: Models, subject: Subject, changes: Changes, begin: int) -> Iterator[None]:
     """While open, a model is changed: features from position `begin` of what is read on, value vectors everywhere.
 
-    Whoever opens it holds the lock of the models. Raises NotApplicable for a system of which no inner state is seen.
+    Whoever opens it has it `alone`. Raises NotApplicable for a system of which no inner state is seen.
     """
     if changes and (reason := models.unseen(subject.spec)):
         raise NotApplicable(reason)

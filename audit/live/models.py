@@ -43,8 +43,8 @@ def case_file_of(run: Run) -> Path:
 class Models:
     """Every model of a case file by its name: original, reference, and each candidate.
 
-    Any thread may ask. Whoever puts hooks on a model holds `lock` from before they are put on until they are off again,
-    so that nobody else computes with them.
+    Any thread may ask. Whoever puts hooks on a model has it `alone` from before they are put on until they are off
+    again, so that nobody else computes with them; other models answer meanwhile, also while one is being loaded.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Models:
         self.case_file = case_file
         self.cases = read_plan(case_file, root=root).cases()
         self.garage = Garage(device, MOST)
-        self.lock = RLock()
+        self._lock, self._reading = RLock(), RLock()
+        self._alone: dict[int, Any] = {}
         self._cache = cache
         self._idle_s = idle_s
         self._timer: Timer | None = None
@@ -129,7 +130,7 @@ class Models:
 
     def dictionary(self, layer: int) -> Dictionary:
         """The dictionary of features of a block (from 1); CaseError when the case has none for it."""
-        with self.lock:
+        with self._reading:
             if self._dictionaries is None:
                 from audit.dictionaries.source import dictionaries
 
@@ -151,19 +152,23 @@ class Models:
                 f"The subjects of this case {DO[bench.modality]}. What each finds for an item stands under Behaviour "
                 "and Examples."
             )
-        with self.lock:
-            lent = bench.model(role)
-            subject = lent.__enter__()
         try:
-            yield subject
+            with bench.model(role) as subject:
+                yield subject
         finally:
-            with self.lock:
-                lent.__exit__(None, None, None)
             self.rest()
+
+    @contextmanager
+    def alone(self, subject: Subject) -> Iterator[None]:
+        """While open, nobody else computes with this model; two names may stand for one."""
+        with self._lock:
+            own = self._alone.setdefault(id(subject.model), RLock())
+        with own:
+            yield
 
     def rest(self) -> None:
         """From now on nobody asks: give the models back if that stays so."""
-        with self.lock:
+        with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = Timer(self._idle_s, self.close)
@@ -172,7 +177,7 @@ class Models:
 
     def close(self) -> None:
         """Give back every model that is not being asked; the next question loads it again."""
-        with self.lock:
+        with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

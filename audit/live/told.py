@@ -59,7 +59,7 @@ def told(models: Models, name: str, item: Item, changes: Changes = AS_IT_IS) -> 
     answer. An item without an answer has no ranks and no probabilities of it.
     """
     try:
-        with models.lend(name) as subject, models.lock:
+        with models.lend(name) as subject, models.alone(subject):
             return _told(models, name, subject, item, changes)
     except AuditError as error:
         return Told(name, (), problem=str(error))

@@ -13,15 +13,15 @@ import pandas as pd
 from audit.catalogue import evidence_class
 from audit.figures.forest import forest
 from audit.figures.ladder import ladder_html
-from audit.figures.style import CONFIG, SECOND, looks
+from audit.figures.style import CONFIG, SECOND, looks, visible
 from audit.policy import KNOWLEDGE, Policy
 from audit.store import Run
 from audit.types import Finding, Place, Status
 from audit.views import drift, reviews
 from audit.views.ladder import LadderRow, blind_spots, headline, ladder, telling
 from audit.views.methods import columns, policy_table
-from audit.views.tables import residuals, together, unanswered
-from audit.views.words import MARKS, PLACES, UTILITIES, VERDICTS, answer, limit_of
+from audit.views.tables import alike, residuals, together, unanswered
+from audit.views.words import MARKS, PLACES, UTILITIES, VERDICTS, Answer, answer, limit_of, unbroken
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,7 +49,11 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
     reviewed = reviews.open_reviews(run, policy)
     # Everything that is put into the page is escaped but what is marked as safe: our own table, script and figures.
     environment = Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     return environment.get_template("report.html").render(
         run=run,
@@ -61,18 +65,19 @@ def page(run: Run, policy: Policy, *, printing: bool = False) -> str:
         ladder=ladder_html(rows, seen),
         style=(ASSETS / "style.css").read_text(encoding="utf-8"),
         blind=blind_spots(findings, policy),
-        gaps=_table(unanswered(findings)),
+        gaps=_table(alike(unanswered(findings))),
+        without=len(unanswered(findings)),
         thresholds=_table(policy_table(policy)),
         families=[
             (PLACES[place], [_evidence(id, findings, shown, policy, seen) for id in asked if _place(id) == place])
             for place in ORDER
         ],
-        provenance=_table(_provenance(findings)),
+        provenance=_table(_in_short(_provenance(findings)) if printing else _provenance(findings)),
         reviews=reviewed,
         review_tables=[(title, _table(table)) for title, table in reviews.tables(reviewed).items() if len(table)],
         subjects=_subjects(run),
         plotly=get_plotlyjs(),
-        config=CONFIG,
+        config={**CONFIG, "staticPlot": True} if printing else CONFIG,
     )
 
 
@@ -113,7 +118,7 @@ def _evidence(
         "id": id,
         "card": cls,
         "answers": [(MARKS[one.state], one.state, one.sentence, one.scope) for one in answers],
-        "notes": [(name, finding.note) for name, finding in of.items() if finding is not None and finding.note],
+        "notes": _further_notes(of, answers),
         "figures": figures,
         "columns": columns(id),
         "table": _table(table.head(MOST_ROWS)),
@@ -122,6 +127,13 @@ def _evidence(
         "shown": shown,
         "settings": ", ".join(f"{name} = {value}" for name, value in first.settings.items()) or "none",
     }
+
+
+def _further_notes(of: Mapping[str, Finding | None], answers: list[Answer]) -> list[tuple[str, str]]:
+    """The notes that no answer repeats."""
+    said = " ".join(f"{one.sentence} {one.scope}" for one in answers)
+    notes = [(name, unbroken(finding.note)) for name, finding in of.items() if finding is not None and finding.note]
+    return [(name, note) for name, note in notes if note not in said]
 
 
 def _own_chart(id: str, table: pd.DataFrame, shown: list[str], seen: Mapping[str, Look]) -> go.Figure | None:
@@ -175,6 +187,14 @@ def _provenance(findings: Findings) -> pd.DataFrame:
     ]  # fmt: skip
     heads = ["candidate", "evidence", "status", "null", "seconds", "measured", "version", "device", "computed from"]
     return pd.DataFrame(rows, columns=heads)
+
+
+def _in_short(provenance: pd.DataFrame) -> pd.DataFrame:
+    """One row for each evidence, for paper: how many candidates, how long in all, when the last, with what."""
+    grouped = provenance.groupby(["evidence", "null", "version", "device"], sort=False, dropna=False)
+    return grouped.agg(
+        findings=("candidate", "count"), seconds=("seconds", "sum"), measured=("measured", "max")
+    ).reset_index()  # fmt: skip
 
 
 def _subjects(run: Run) -> dict[str, Any]:

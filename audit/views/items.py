@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from audit.catalogue import evidence_class
+from audit.figures.style import visible
 from audit.types import SPLITS, Finding
 from audit.views.tables import CONTROLS, together
 
@@ -16,6 +17,8 @@ NEEDED = {"item", "prompt", "answer", "split"}
 SOURCES = ("behaviour.recall", "drift.map", "utility.retain")
 """Evidence whose tables hold the texts of items."""
 SAID = "what it says"
+LONGEST = 240
+"""Characters of a name in a heading."""
 
 
 def _with_texts(findings: Mapping[str, Mapping[str, Finding]], own: Sequence[str]) -> list[str]:
@@ -123,6 +126,12 @@ def facts_of(known: pd.DataFrame, item: str) -> dict[str, Any]:
     """The texts of one item, of all `texts`; its id alone where none are stored."""
     row = known.loc[known["item"] == item, FACTS]
     return row.iloc[0].to_dict() if len(row) else {"item": item}
+
+
+def named(item: str, facts: Mapping[str, Any]) -> str:
+    """An item's id with entity and attribute, each cut where it is too long for a heading."""
+    parts = [" ".join(str(facts[name]).split()) for name in ("entity", "attribute") if facts.get(name)]
+    return ", ".join([item, *(visible(part if len(part) <= LONGEST else f"{part[:LONGEST]}…") for part in parts)])
 
 
 def card(findings: Mapping[str, Mapping[str, Finding]], item: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from audit.views.words import IMPORTED, STATUSES, limit_of, state_of
 
 NAMED = ("subject", "against")
 CONTROLS = (ORIGINAL, REFERENCE, SECOND)
+NUMBERS = re.compile(r"[+-][\d.][\d. ()to,%-]*")
+"""A number with a sign, alone or with its interval."""
 FOREST = ["id", "column", "subject", "value", "low", "high", "state", "reason"]
 
 
@@ -96,6 +99,36 @@ def unanswered(findings: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
         if finding.status not in (Status.MEASURED, Status.IMPORTED)
     ]
     return pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"])
+
+
+def alike(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `unanswered` with the candidates that share evidence, status and reason named in one row."""
+    if table.empty:
+        return table
+    own = table.assign(
+        reason=[_nameless(name, reason) for name, reason in zip(table["candidate"], table["reason"], strict=True)]
+    )
+    grouped = own.groupby(["evidence", "status", "reason"], sort=False)["candidate"].agg(", ".join).reset_index()
+    return grouped[["evidence", "candidate", "status", "reason"]].rename(columns={"candidate": "candidates"})
+
+
+def _nameless(name: str, reason: str) -> str:
+    """A reason that begins with the candidate's own name, as it is for every candidate."""
+    return f"The candidate{reason.removeprefix(name)}" if reason.startswith(f"{name} ") else reason
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """A table for a spreadsheet, in which no text is a formula: what begins like one gets an apostrophe before it."""
+    texts = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
+    return (
+        table.assign(**{str(column): table[column].map(_no_formula) for column in texts}).to_csv(index=False).encode()
+    )
+
+
+def _no_formula(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")) or NUMBERS.fullmatch(value):
+        return value
+    return f"'{value}"
 
 
 def is_diagnosis(id: str) -> bool:

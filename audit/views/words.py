@@ -83,7 +83,7 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
         like = f"{percent(residual.value)} like the original, where 0\u202f% is {zero}"
         if residual.high < 0:
             like = f"beyond {zero}, away from the original: {percent(residual.value)}, where 0\u202f% is {zero}"
-        note = _unbroken(finding.note)
+        note = unbroken(finding.note)
         sentence = f"{name}: {note}" if note else f"{name}: {like}."
         reach = f"{like}; {scope}" if finding.note else scope
         return Answer(name, "described", sentence, f"{reach}. No verdict rests on it.")
@@ -92,11 +92,11 @@ def answer(name: str, finding: Finding | None, policy: Policy, *, running: bool 
     side = {"found": "above", "clear": "below", "unclear": "across"}[state]
     scope = f"{scope}; {side} the limit of {percent(limit)}."
     if residual.high < 0 and finding.note:  # below the null is no absence: what it is, the note says
-        scope = f"{scope} {_unbroken(finding.note)}"
+        scope = f"{scope} {unbroken(finding.note)}"
     return Answer(name, state, f"{name}{verb} {title} finds {share_words(residual)}.", scope)
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """A number and its unit stay on one line."""
     return re.sub(r"(?<=\d) ?%", "\u202f%", text)
 

@@ -13,10 +13,11 @@ import streamlit as st
 from audit.catalogue import evidence_class
 from audit.figures.chart import draw as draw_chart
 from audit.figures.shares import shares as draw_shares
-from audit.figures.style import CONFIG
+from audit.figures.style import CONFIG, visible
 from audit.types import Finding, Status
 from audit.views.methods import columns
 from audit.views.shares import in_words
+from audit.views.tables import csv
 from audit.views.words import MARKS, STATUSES, Answer, answer, sentences
 from pages.shared import kept
 from pages.shared.state import View
@@ -112,7 +113,7 @@ def say(answers: Iterable[Answer], id: str) -> None:
     cards = st.grid(2, min_column_width=CARD)
     for place, one in enumerate(answers):
         with cards.container(key=f"answer-{one.state}-{_slug(id)}-{place}"):
-            st.text(f"{MARKS[one.state]} {one.sentence}")
+            st.text(visible(f"{MARKS[one.state]} {one.sentence}"))
             if one.scope:
                 st.caption(literal(one.scope))
 
@@ -145,7 +146,7 @@ def numbers(view: View, id: str, table: pd.DataFrame, *, rows: bool = True) -> N
         for name, finding in view.of(id).items():
             if finding is not None and finding.note:
                 with st.container(key=f"note-{_slug(id)}-{view.candidates.index(name)}"):
-                    st.text(f"{name}: {finding.note}")
+                    st.text(visible(f"{name}: {finding.note}"))
         if table.empty:
             st.text("There is no table: nothing was measured for the candidates that are shown.")
         else:
@@ -156,7 +157,7 @@ def numbers(view: View, id: str, table: pd.DataFrame, *, rows: bool = True) -> N
                     st.caption(f"Of {_rows(table)} the first {len(few)} are shown; all are in the CSV.")
             st.download_button(
                 "Download as CSV",
-                lambda: table.to_csv(index=False).encode(),
+                lambda: csv(table),
                 file_name=f"{id}.csv",
                 mime="text/csv",
                 key=f"csv-{id}",

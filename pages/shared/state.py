@@ -13,7 +13,7 @@ import streamlit as st
 
 from audit import jobs
 from audit.errors import AuditError
-from audit.figures.style import Look
+from audit.figures.style import Look, visible
 from audit.policy import Policy, load_policy
 from audit.progress import FILE as PROGRESS
 from audit.progress import Progress
@@ -131,8 +131,8 @@ def open_view(file: str, title: str, lead: str) -> View:
     known = known_runs()
     if not known:
         st.info(
-            f"There is no finished or running audit in {runs_root()}. Start one on the page “New audit”, or set "
-            "PALIMPSEST_RUNS to the folder that holds your runs.",
+            f"There is no finished or running audit in {literal(runs_root())}. Start one on the page “New audit”, or "
+            "set PALIMPSEST_RUNS to the folder that holds your runs.",
             icon=":material/inbox:",
         )
         st.stop()
@@ -200,7 +200,7 @@ def _pick_run(known: dict[str, RunInfo]) -> str:
 def run_label(id: str, info: RunInfo) -> str:
     """The id is part of the label, because two runs of one case have the same name and Streamlit would mix them up."""
     when = datetime.fromtimestamp(info.modified).strftime("%d %b %Y, %H:%M")
-    return f"{info.name} ({id}, {when}{'' if info.complete else ', not complete'})"
+    return f"{visible(info.name)} ({id}, {when}{'' if info.complete else ', not complete'})"
 
 
 def _run_changed() -> None:

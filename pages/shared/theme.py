@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from audit.figures.style import Look, looks
+from audit.figures.style import Look, looks, visible
+
+READ_LATE = re.compile(
+    r"(?<=http:)(?=//)|(?<=https:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)|(?<=:)(?=[\w+/-]+:)|(?<=[<>=~-])(?=[<>=~-])",
+    re.IGNORECASE,
+)
+"""Within links, icons, emoji and arrows: what is found in a text after its Markdown was read, escaped or not."""
 
 
 def mode() -> str:
@@ -22,4 +28,5 @@ def looks_now(candidates: Sequence[str]) -> dict[str, Look]:
 
 def literal(text: object) -> str:
     """Text for a place that reads Markdown, shown as it is: no link, image or formula of somebody else's making."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", str(text))
+    parted = READ_LATE.sub("\u200b", visible(text))  # a space of no width
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", parted)

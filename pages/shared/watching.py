@@ -74,7 +74,7 @@ def draw_runs() -> None:
         watch(watched, known[watched])
     if not known:
         return
-    with st.expander(f"Audits in {runs_root()}", expanded=not watched, icon=":material/folder:"):
+    with st.expander(f"Audits in {literal(runs_root())}", expanded=not watched, icon=":material/folder:"):
         states = {id: jobs.state(folder) for id, folder in known.items()}
         table = pd.DataFrame([(id, progress.summary(now), now.error) for id, now in states.items()],
                              columns=["audit", "state", "error"])  # fmt: skip

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from audit import jobs
 from audit.activations import generate
 from audit.bench import Bench
 from audit.cache import Cache
@@ -18,6 +21,7 @@ from audit.live import Models
 from audit.live.ask import Piece, Sampling, answers, question
 from audit.live.changed import Changes
 from audit.live.told import told
+from audit.subjects import load
 from audit.types import Item
 from tests.conftest import views
 
@@ -118,6 +122,54 @@ def test_two_who_ask_at_once_get_what_each_would_get_alone(models: Models) -> No
     for thread in threads:
         thread.join()
     assert found == {place: [alone[place]] * 3 for place in (0, 1)}
+
+
+def test_nobody_waits_for_another_model_to_load_or_for_a_job(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Models(models.case_file, root=models.case_file.parent, cache=Cache(views()), device="cpu")
+    asked = question("Who?")
+    list(answers(own, ["original"], asked, Sampling(length=2)))
+    begun, may_load, real = threading.Event(), threading.Event(), load.load
+
+    def slow(*given: Any, **settings: Any) -> Any:
+        begun.set()
+        assert may_load.wait(60)
+        return real(*given, **settings)
+
+    monkeypatch.setattr(load, "load", slow)
+    heard: dict[str, dict[str, str]] = {}
+    tasks = {name: threading.Thread(target=lambda n=name: heard.update({n: whole(own, [n], asked, Sampling(length=2))}))
+             for name in ("rmu", "original")}  # fmt: skip
+    tasks["rmu"].start()
+    assert begun.wait(30)
+    jobs.start(models.case_file, tmp_path / "run", only=["behaviour.recall"], device="cpu")
+    try:
+        tasks["original"].start()
+        tasks["original"].join(30)
+        assert list(heard) == ["original"]  # while one model is not loaded yet and an audit has only begun
+        assert jobs.state(tmp_path / "run").state == "running"
+    finally:
+        jobs.kill(tmp_path / "run")
+        may_load.set()
+        tasks["rmu"].join(60)
+    assert heard["rmu"]["rmu"] is not None
+    own.close()
+
+
+def test_one_model_computes_alone_and_another_beside_it(models: Models) -> None:
+    heard: dict[str, Any] = {}
+    asked = models.item("forget:1")
+    with models.lend("original") as held, models.alone(held):
+        tasks = {name: threading.Thread(target=lambda n=name: heard.update({n: whole(models, [n], asked)}))
+                 for name in ("untouched", "rmu")}  # fmt: skip
+        for task in tasks.values():
+            task.start()
+        tasks["rmu"].join(30)
+        tasks["untouched"].join(0.2)
+        assert list(heard) == ["rmu"]  # `untouched` is the original's own folder, so the very same model
+    tasks["untouched"].join(30)
+    assert set(heard) == {"rmu", "untouched"}
 
 
 def test_models_are_loaded_once_and_given_back_when_idle(models: Models) -> None:
