@@ -82,7 +82,8 @@ def test_no_text_of_a_spreadsheet_is_a_formula() -> None:
 
 
 def test_what_is_alike_stands_in_one_row() -> None:
-    rows = [("a", "Recall", "skipped", "a is no language model."), ("b", "Recall", "skipped", "b is no language model."),
+    rows = [("a", "Recall", "skipped", "a is no language model."),
+            ("b", "Recall", "skipped", "b is no language model."),
             ("b", "Recall", "failed", "It broke.")]  # fmt: skip
     found = alike(pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"]))
     assert found.to_dict("list") == {
