@@ -42,6 +42,14 @@ WHERE = {
     "report": "",
     "methods": "",
 }
+LITERAL = {
+    "": BEGUN,
+    "playground": BEGUN,
+    "examples": "**bold** _slanted_ `code` ~~gone~~ $\\frac{1}{2}$",
+    "probes": "**bold** _slanted_ `code` ~~gone~~",
+    "review": ":red[warm] :material/home: :smile: :green-badge[fine] a⟨U+202E⟩dlrow⟨U+202C⟩",
+}
+"""What must stand on a page letter by letter."""
 READ = """() => {
     const found = window.pwned ? ['a script of the data ran'] : [];
     const root = document.querySelector('[data-testid=stMain]') || document.body;
@@ -92,29 +100,26 @@ def narrow(page: Any) -> Any:
     return page
 
 
-def shown(page: Any, path: str) -> str:
-    """The text of a page that was opened and has settled."""
+def shown(page: Any, path: str, words: str = "") -> None:
+    """Open a page and wait until it has settled and holds some words, but for spaces that have no width."""
     page.goto(path)
-    page.wait_for_function("() => document.querySelector('[data-testid=stMain]')?.innerText.length > 100")
+    page.wait_for_function(
+        "words => { const main = document.querySelector('[data-testid=stMain]');"
+        " const text = main?.innerText.replaceAll('\u200b', '') || '';"
+        " return text.length > 100 && text.includes(words); }",
+        arg=words,
+    )
     settle(page)
     page.wait_for_timeout(300)
-    return str(page.get_by_test_id("stMain").inner_text())
 
 
 def test_every_page_shows_hostile_texts_as_texts(narrow: Any, run: Path) -> None:
     chosen = "".join(f"&candidates={name.replace(' ', '%20')}" for name in hostile.CANDIDATES)
-    faults, texts = {}, {}
+    faults = {}
     for name, query in WHERE.items():
-        texts[name] = shown(narrow, f"/{name}?run=hostile{chosen}&{query}")
+        shown(narrow, f"/{name}?run=hostile{chosen}&{query}", LITERAL.get(name, ""))
         faults[name] = narrow.evaluate(READ)
     assert {name: found for name, found in faults.items() if found} == {}
-    for name in ("", "playground"):
-        assert BEGUN in texts[name]
-    plain = {name: text.replace("\u200b", "") for name, text in texts.items()}
-    assert "**bold** _slanted_ `code` ~~gone~~ $\\frac{1}{2}$" in plain["examples"]
-    assert "**bold** _slanted_ `code` ~~gone~~" in plain["probes"]
-    assert ":red[warm] :material/home: :smile: :green-badge[fine] a⟨U+202E⟩dlrow⟨U+202C⟩" in plain["review"]
-    assert "[eve](http://evil.example) :red[warm]" in plain["review"]
 
 
 def test_a_hostile_case_file_is_pasted_as_text(narrow: Any, run: Path) -> None:

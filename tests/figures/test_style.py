@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from audit.figures import style
 from audit.figures.style import CONFIG, HUES, INK, escape, faded, looks, percent
 
 PAGES = {"light": "#FCFAF5", "dark": "#1B1A17"}
@@ -82,3 +83,8 @@ def test_figures_never_offer_an_upload() -> None:
     assert CONFIG["showSendToCloud"] is False
     assert CONFIG["plotlyServerURL"] == ""
     assert CONFIG["displaylogo"] is False
+
+
+def test_marks_of_direction_are_seen_and_turn_nothing() -> None:
+    assert style.visible("a\u202edlrow\u202c \u0645") == "a⟨U+202E⟩dlrow⟨U+202C⟩ \u0645"
+    assert style.escape("<b>\u2066") == "&lt;b&gt;⟨U+2066⟩"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
+
+import pandas as pd
 
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.errors import NotIdentifiable
 from audit.policy import load_policy
 from audit.types import Finding
-from audit.views.tables import FOREST, in_place, residuals, together, unanswered, values_of, where
+from audit.views.tables import FOREST, alike, csv, in_place, residuals, together, unanswered, values_of, where
 from tests.pages import synthetic
 
 Findings = dict[str, dict[str, Finding]]
@@ -68,3 +71,22 @@ def test_unanswered_lists_only_what_has_no_number(findings: Findings) -> None:
 def test_in_place_keeps_the_order_of_the_catalogue() -> None:
     attacks = in_place(list(CATALOGUE), "recoverable")
     assert attacks == [id for id in CATALOGUE if evidence_class(id).place == "recoverable"]
+
+
+def test_no_text_of_a_spreadsheet_is_a_formula() -> None:
+    said = ['=cmd|"/c calc"!A1', "@SUM(1)", "-0.04 (-0.23 to 0.12)", "plain"]
+    table = pd.DataFrame({"said": said, "score": [-1.5, 2, 3, 4]})
+    read = pd.read_csv(io.BytesIO(csv(table)))
+    assert list(read["said"]) == ['\'=cmd|"/c calc"!A1', "'@SUM(1)", "-0.04 (-0.23 to 0.12)", "plain"]
+    assert list(read["score"]) == [-1.5, 2, 3, 4]
+
+
+def test_what_is_alike_stands_in_one_row() -> None:
+    rows = [("a", "Recall", "skipped", "a is no language model."),
+            ("b", "Recall", "skipped", "b is no language model."),
+            ("b", "Recall", "failed", "It broke.")]  # fmt: skip
+    found = alike(pd.DataFrame(rows, columns=["candidate", "evidence", "status", "reason"]))
+    assert found.to_dict("list") == {
+        "evidence": ["Recall", "Recall"], "candidates": ["a, b", "b"], "status": ["skipped", "failed"],
+        "reason": ["The candidate is no language model.", "It broke."],
+    }  # fmt: skip
