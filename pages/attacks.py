@@ -34,10 +34,11 @@ def draw_all(view: View, ids: list[str]) -> tuple[str, str] | None:
     if first is None:
         return None
     chosen = _chosen(ids, view.candidates, first)
+    applying, left_out = attacks.applying(cells)
     for start in range(0, len(view.candidates), MOST_COLUMNS):
         names = view.candidates[start : start + MOST_COLUMNS]
         show.plot(
-            matrix(cells, names, chosen),
+            matrix(applying, names, chosen),
             f"{CELLS}-{start}",
             "Every attack (rows) on every candidate (columns): what came back as a share of what the original held, "
             "beside the score of the original before the attack and the floor. The numbers are in the table below. "
@@ -49,7 +50,7 @@ def draw_all(view: View, ids: list[str]) -> tuple[str, str] | None:
         "Percentages: what comes back, where 0\u202f% is what a model that never knew gives under the same attack and "
         "100\u202f% what the original says before any. Small numbers, original and floor: scores on the attack's own "
         "scale. ● above the policy's limit with its whole interval, ◐ across it, ○ below it, □ no verdict rests on "
-        "it, ∅ no number. Click a cell to open it."
+        f"it, ∅ no number. Click a cell to open it. {left_out}"
     )
     with st.expander("All numbers with intervals, floors and reasons", icon=":material/table:"):
         show.frame(

@@ -14,7 +14,7 @@ from audit.figures.panels import Panel
 from audit.figures.style import ORIGINAL, percent
 from audit.policy import Policy, mid_sentence
 from audit.stats import holm, p_above
-from audit.types import Chart, Finding
+from audit.types import Chart, Finding, Status
 from audit.views.tables import is_diagnosis, residuals, where
 from audit.views.words import STATUSES, Answer, estimate_words, residual_words
 
@@ -128,6 +128,13 @@ def matrix(
     above = _above(findings, ids, policy.rules["recoverable"].limit)
     pairs = zip(table["candidate"], table["id"], strict=True)
     return pd.concat([table, numbers], axis=1).assign(above=[pair in above for pair in pairs])
+
+
+def applying(cells: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The cells of attacks that apply to any candidate, and a sentence that names the others; empty where all apply."""
+    none = cells.groupby("id")["state"].transform(lambda states: (states == STATUSES[Status.NOT_APPLICABLE]).all())
+    titles = list(dict.fromkeys(cells.loc[none, "title"]))
+    return cells[~none], f"Left out, for they apply to no candidate: {', '.join(titles)}." if titles else ""
 
 
 def _above(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str], limit: float) -> set[tuple[str, str]]:

@@ -88,6 +88,18 @@ def test_recovery_shows_floor_and_ceiling(findings: Findings) -> None:
     assert attacks.recovery({"hides": {}}, ["attacks.relearn"]).empty
 
 
+def test_what_applies_to_no_candidate_is_named_instead_of_drawn() -> None:
+    cells = pd.DataFrame(
+        [("a", "A", "one", "not applicable"), ("a", "A", "two", "not applicable"), ("b", "B", "one", "found"),
+         ("b", "B", "two", "not applicable"), ("c", "C", "one", "not identifiable")],
+        columns=["id", "title", "candidate", "state"],
+    )  # fmt: skip
+    drawn, words = attacks.applying(cells)
+    assert list(drawn["id"]) == ["b", "b", "c"]
+    assert words == "Left out, for they apply to no candidate: A."
+    assert attacks.applying(drawn)[1] == "" and len(attacks.applying(drawn)[0]) == 3
+
+
 def test_the_matrix_has_a_cell_for_every_attack_and_candidate(findings: Findings) -> None:
     ids = attacks.ids_of(list(findings["hides"]))
     cells = attacks.matrix(findings, ids, load_policy())
