@@ -17,11 +17,18 @@ from tests.benchmarks.large import CANDIDATES, POINTS, build
 from tests.browser import FLAGS, link_to, system_chromium
 
 ROOT = Path(__file__).parent.parent.parent
+READ = """() => {
+  const fresh = [...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]
+    .filter(part => !part.closest('[data-stale=true]'));
+  return fresh.some(part => part.closest('[class*=st-key-answer-]'))
+    || fresh.reduce((sum, part) => sum + part.innerText.length, 0) > 400;
+}"""
+"""Whether a page can be read: its first answer is there, or 400 characters; what is left of the last page is stale."""
 LABELS = ("Drift", "Probes", "Attacks", "Compare", "New audit", "Methods", "Overview")
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    """Rows of the table: seconds; a page counts as there when its heading and its first sentences are."""
+    """Rows of the table: seconds; a page counts as there when its heading and its first answer are."""
     from playwright.sync_api import sync_playwright
 
     with served() as (address, begun), sync_playwright() as playwright:
@@ -42,8 +49,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
 def large(quick: bool = False) -> list[dict[str, Any]]:
     """Rows for a map of 100,000 points and twenty candidates: first content, page and filter change, bytes, ten people.
 
-    Bytes are what the websocket brings for the first visit of each page. With ten people at once, each opens the
-    overview at the same moment; the ratio is the slowest of them to one alone.
+    The first visitor of a fresh server waits for its libraries as well, and is told apart from a later one. Bytes are
+    what the websocket brings for the first visit of each page. With ten people at once, each opens the overview at the
+    same moment; the ratio is the slowest of them to one alone.
     """
     from playwright.sync_api import sync_playwright
 
@@ -53,7 +61,11 @@ def large(quick: bool = False) -> list[dict[str, Any]]:
             browser = playwright.chromium.launch(executable_path=system_chromium(), args=FLAGS)
             page, received = _counted(browser)
             first = _open(page, f"{address}/?run=large")
-            rows = [_row("large run, first content", first, "<= 2 s", f"{sum(received) / 1e6:.2f} MB")]
+            rows = [_row("large run, first content, server just started", first, "", f"{sum(received) / 1e6:.2f} MB")]
+            page.close()
+            page, received = _counted(browser)
+            again = _open(page, f"{address}/?run=large")
+            rows += [_row("large run, first content", again, "<= 2 s", f"{sum(received) / 1e6:.2f} MB")]
             for label in LABELS:
                 received.clear()
                 took = _change(page, label)
@@ -112,7 +124,7 @@ def _change(page: Any, label: str) -> float:
     began = time.monotonic()
     link.click()
     page.wait_for_selector(f"h1:has-text('{label}')")
-    page.wait_for_function("() => document.querySelector('[data-testid=stMain]')?.innerText.length > 400")
+    page.wait_for_function(READ)
     took = time.monotonic() - began
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     return took
