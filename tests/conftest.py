@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Two workers on two cores: one thread each. Said before numpy is imported, whose algebra reads it only then and else
+# keeps as many threads as there are cores turning while they wait.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
@@ -21,10 +26,8 @@ STORE = Path(os.environ.get("PALIMPSEST_TEST_CACHE", ROOT / "tests" / ".cache"))
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_machine() -> None:
-    """Two workers on two cores: one thread each, and nothing may ask a hub."""
-    os.environ.update(
-        OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PALIMPSEST_CACHE=str(views())
-    )
+    """One thread in torch too, whoever imported it first, and views kept beside the labs."""
+    os.environ["PALIMPSEST_CACHE"] = str(views())
     import torch
 
     torch.set_num_threads(1)
