@@ -37,20 +37,31 @@ HOSTILE = '<img src=x onerror=alert(1)> **bold** [link](http://evil.example) $x$
 Rows = Iterator[dict[str, Any]]
 
 
-def build(out: Path, candidates: Sequence[str] = tuple(CANDIDATES), *, complete: bool = True, prompt: str = "") -> Run:
-    """Write a run of `candidates` into a folder; `prompt` replaces the text of every question."""
+def build(
+    out: Path,
+    candidates: Sequence[str] = tuple(CANDIDATES),
+    *,
+    complete: bool = True,
+    prompt: str = "",
+    only: Sequence[str] = (),
+) -> Run:
+    """Write a run of `candidates` into a folder; `prompt` replaces the text of every question.
+
+    `only` are the ids of the evidence that was asked for; without them the whole catalogue was.
+    """
     run = Run(out)
-    run.write_plan(plan(candidates))
+    run.write_plan(plan(candidates, only))
     for name in candidates:
-        for id in CATALOGUE:
+        for id in only or CATALOGUE:
             run.put(name, found(id, name, prompt))
     if complete:
         run.write_manifest({"finished": "2026-11-01T12:00:00+0000", "failed": []})
     return run
 
 
-def plan(candidates: Sequence[str]) -> dict[str, Any]:
+def plan(candidates: Sequence[str], only: Sequence[str] = ()) -> dict[str, Any]:
     """What `case.json` holds, as `run.describe` writes it."""
+    ids = list(only or CATALOGUE)
 
     def subject(name: str) -> dict[str, Any]:
         return {"name": name, "path": f"models/{name}", "fingerprint": "0" * 32, "settings": {}}
@@ -67,8 +78,8 @@ def plan(candidates: Sequence[str]) -> dict[str, Any]:
         "reference": subject("reference"),
         "candidates": [subject(name) for name in candidates],
         "corpora": {"forget": {"source": "forget.jsonl", "digest": "0", "items": 20, "entities": 10}},
-        "evidence": list(CATALOGUE),
-        "settings": {id: settings_of(make(id)) for id in CATALOGUE},
+        "evidence": ids,
+        "settings": {id: settings_of(make(id)) for id in ids},
         "versions": {},
     }
 
