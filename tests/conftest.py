@@ -9,6 +9,7 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
 from collections.abc import Callable, Iterator, Set
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def lab_of(scenario: str, folder: str) -> Path:
     return STORE / folder
 
 
+@cache
 def views() -> Path:
     """Cached passes of the very code under test: no test may see what an older version computed."""
     return STORE / f"views-{_code_digest('audit')}"
