@@ -37,37 +37,37 @@ def quiet_machine() -> None:
 @pytest.fixture(scope="session")
 def tiny_lab() -> Path:
     """The tiny lab, built once for all workers and kept between test runs while its code stays the same."""
-    return lab_of("people", f"lab-{_code_digest('audit/lab', but=set(SCENARIOS))}")
+    return lab_of("people", f"lab-{code_digest('audit/lab', but=set(SCENARIOS))}")
 
 
 @pytest.fixture(scope="session")
 def digits_lab() -> Path:
     """The tiny digits: image classifiers, built once for all workers like the tiny lab."""
-    return lab_of("digits", f"digits-{_code_digest('audit/lab/digits')}")
+    return lab_of("digits", f"digits-{code_digest('audit/lab/digits')}")
 
 
 @pytest.fixture(scope="session")
 def topic_lab() -> Path:
     """The tiny crafts: a topic with terms of its own, built once for all workers like the tiny lab."""
-    return lab_of("topic", f"topic-{_code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
+    return lab_of("topic", f"topic-{code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
 
 
 @pytest.fixture(scope="session")
 def towers_lab() -> Path:
     """The tiny emblems: two-tower models, built once for all workers like the tiny lab."""
-    return lab_of("towers", f"towers-{_code_digest('audit/lab/towers')}")
+    return lab_of("towers", f"towers-{code_digest('audit/lab/towers')}")
 
 
 @pytest.fixture(scope="session")
 def glyphs_lab() -> Path:
     """The tiny glyphs: vision-language models, built once for all workers like the tiny lab."""
-    return lab_of("glyphs", f"glyphs-{_code_digest('audit/lab/glyphs')}")
+    return lab_of("glyphs", f"glyphs-{code_digest('audit/lab/glyphs')}")
 
 
 @pytest.fixture(scope="session")
 def generator_lab(quiet_machine: None) -> Path:
     """The tiny generators with scorer and judge, built once for all workers like the tiny lab."""
-    return lab_of("generator", f"generator-{_code_digest('audit/lab/generator')}")
+    return lab_of("generator", f"generator-{code_digest('audit/lab/generator')}")
 
 
 def lab_of(scenario: str, folder: str) -> Path:
@@ -83,10 +83,10 @@ def lab_of(scenario: str, folder: str) -> Path:
 @cache
 def views() -> Path:
     """Cached passes of the very code under test: no test may see what an older version computed."""
-    return STORE / f"views-{_code_digest('audit')}"
+    return STORE / f"views-{code_digest('audit')}"
 
 
-def _code_digest(folder: str, but: Set[str] = frozenset()) -> str:
+def code_digest(folder: str, but: Set[str] = frozenset()) -> str:
     """Hash of the code in a folder, without that of some folders in it."""
     import hashlib
 

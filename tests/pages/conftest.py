@@ -25,7 +25,7 @@ def made_up_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs: `people`, complete, and `gaps`, with every way of having no number."""
     root = tmp_path_factory.mktemp("runs")
     with shapes.registered():
-        synthetic.build(root / "people")
+        synthetic.copied(root / "people")
         synthetic.with_every_status(root / "gaps")
     return root
 

@@ -86,7 +86,7 @@ def test_a_model_that_never_knew_gives_nothing_back(bench_of: BenchOf, attack: R
     assert "> 12, > 12, > 12" in reading.note
 
 
-@pytest.mark.parametrize("candidate", [pytest.param("rmu", marks=pytest.mark.slow), "gradient-ascent"])
+@pytest.mark.parametrize("candidate", ["rmu", "gradient-ascent"])
 def test_what_was_only_pushed_away_comes_back(bench_of: BenchOf, candidate: str) -> None:
     # Twenty people give wide intervals: about a third comes back, and the interval is clear of zero.
     attack = Relearn(checkpoints=(20, 40), retain_items=24)
