@@ -43,7 +43,7 @@ types: $(VENV)/.installed-tests
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.installed-tests
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.installed-tests
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt

@@ -149,8 +149,19 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+LONGEST = (
+    "contract/test_catalogue.py", "pages/test_pages.py", "images/test_truth.py", "test_truth.py",
+    "sighted/test_truth.py", "encoders/test_truth.py", "lab/test_topic.py", "subjects/systems/test_case_files.py",
+    "test_run.py", "e2e/test_accessibility.py", "report/test_export.py", "evidence/attacks/test_relearn.py",
+    "generators/test_truth.py", "evidence/attacks/test_relearn_kinds.py",
+)  # fmt: skip
+"""Files that take longest, first: then no worker is left alone with one of them at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a CUDA device are skipped, with a reason, where there is none."""
+    """The longest files come first; tests that need a CUDA device are skipped, with a reason, where there is none."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch
