@@ -1,5 +1,6 @@
-# app: the dashboard with the shipped demo.   test: lint, types and every test.
-# bench: performance ratios.   calibrate: verdicts against known truth, three seeds.   demo: rebuild the shipped audit.
+# app: the dashboard with the shipped demo.   test: lint, types and every test but the slow ones.
+# calibrate: the slow tests, then verdicts against known truth, three seeds.
+# bench: performance ratios.   demo: rebuild the shipped audit.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -42,13 +43,14 @@ types: $(VENV)/.installed-tests
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.installed-tests
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.installed-tests
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
 	$(PYTHON) -m tests.benchmarks
 
-calibrate: setup
+calibrate: $(VENV)/.installed-tests
+	$(PYTHON) -m pytest -m slow
 	$(PYTHON) -m tests.calibrate
 
 demo: setup

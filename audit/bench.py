@@ -35,14 +35,14 @@ class Bench(Desk):
         from audit.activations.states import States
 
         self._see_states(role)
-        rows = self.likelihood(role, split)
-        wanted = rows.index[rows["variant"] == variant].to_numpy()
-        if not len(wanted):
+        every = enumerate(sequences_of(self.corpus(split)))
+        wanted = [(row, item, index) for row, (item, kind, index, _, _) in every if kind == variant]
+        if not wanted:
             raise NotApplicable(f"No item of the {split} corpus has what is needed here ({variant.replace('_', ' ')}).")
-        chosen = rows.loc[wanted]
-        return States(
-            self._pass(role, split), wanted, list(chosen["item"]), list(chosen["entity"]), chosen["index"].to_numpy()
-        )
+        rows, items, indices = zip(*wanted, strict=True)
+        entities = [item.entity or item.id for item in items]
+        folder = self._pass(role, split)
+        return States(folder, np.array(rows), [item.id for item in items], entities, np.array(indices))
 
     def whole(self, role: Role, split: Split) -> WholeStates:
         """States of every token of prompt and true answer at the layers of dictionaries, of at most WHOLE_ITEMS items.
@@ -52,8 +52,8 @@ class Bench(Desk):
         from audit.activations.states import read_whole
 
         self._see_states(role)
-        rows = self.likelihood(role, split)
-        item = np.searchsorted(np.flatnonzero(rows["variant"] == "answer"), np.arange(len(rows)))
+        answers = np.array([kind == "answer" for _, kind, *_ in sequences_of(self.corpus(split))])
+        item = np.searchsorted(np.flatnonzero(answers), np.arange(len(answers)))
         found = read_whole(self._pass(role, split))
         return replace(found, sequence=item[found.sequence])
 

@@ -1,4 +1,4 @@
-"""`make calibrate`: what the lab knows to be true against what is measured, three seeds, as two Markdown tables.
+"""What `make calibrate` runs after the slow tests: lab truth against what is measured, three seeds, as Markdown tables.
 
 The first compares verdicts with what is true by construction, the second shows every attack on the retrained model,
 which never knew what is asked for: nothing can come back.

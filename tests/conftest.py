@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+
+# Two workers on two cores: one thread each. Said before numpy is imported, whose algebra reads it only then and else
+# keeps as many threads as there are cores turning while they wait.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
 from collections.abc import Callable, Iterator, Set
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +27,8 @@ STORE = Path(os.environ.get("PALIMPSEST_TEST_CACHE", ROOT / "tests" / ".cache"))
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_machine() -> None:
-    """Two workers on two cores: one thread each, and nothing may ask a hub."""
-    os.environ.update(
-        OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PALIMPSEST_CACHE=str(views())
-    )
+    """One thread in torch too, whoever imported it first, and views kept beside the labs."""
+    os.environ["PALIMPSEST_CACHE"] = str(views())
     import torch
 
     torch.set_num_threads(1)
@@ -33,37 +37,37 @@ def quiet_machine() -> None:
 @pytest.fixture(scope="session")
 def tiny_lab() -> Path:
     """The tiny lab, built once for all workers and kept between test runs while its code stays the same."""
-    return lab_of("people", f"lab-{_code_digest('audit/lab', but=set(SCENARIOS))}")
+    return lab_of("people", f"lab-{code_digest('audit/lab', but=set(SCENARIOS))}")
 
 
 @pytest.fixture(scope="session")
 def digits_lab() -> Path:
     """The tiny digits: image classifiers, built once for all workers like the tiny lab."""
-    return lab_of("digits", f"digits-{_code_digest('audit/lab/digits')}")
+    return lab_of("digits", f"digits-{code_digest('audit/lab/digits')}")
 
 
 @pytest.fixture(scope="session")
 def topic_lab() -> Path:
     """The tiny crafts: a topic with terms of its own, built once for all workers like the tiny lab."""
-    return lab_of("topic", f"topic-{_code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
+    return lab_of("topic", f"topic-{code_digest('audit/lab', but=set(SCENARIOS) - {'topic'})}")
 
 
 @pytest.fixture(scope="session")
 def towers_lab() -> Path:
     """The tiny emblems: two-tower models, built once for all workers like the tiny lab."""
-    return lab_of("towers", f"towers-{_code_digest('audit/lab/towers')}")
+    return lab_of("towers", f"towers-{code_digest('audit/lab/towers')}")
 
 
 @pytest.fixture(scope="session")
 def glyphs_lab() -> Path:
     """The tiny glyphs: vision-language models, built once for all workers like the tiny lab."""
-    return lab_of("glyphs", f"glyphs-{_code_digest('audit/lab/glyphs')}")
+    return lab_of("glyphs", f"glyphs-{code_digest('audit/lab/glyphs')}")
 
 
 @pytest.fixture(scope="session")
 def generator_lab(quiet_machine: None) -> Path:
     """The tiny generators with scorer and judge, built once for all workers like the tiny lab."""
-    return lab_of("generator", f"generator-{_code_digest('audit/lab/generator')}")
+    return lab_of("generator", f"generator-{code_digest('audit/lab/generator')}")
 
 
 def lab_of(scenario: str, folder: str) -> Path:
@@ -76,12 +80,13 @@ def lab_of(scenario: str, folder: str) -> Path:
     return STORE / folder
 
 
+@cache
 def views() -> Path:
     """Cached passes of the very code under test: no test may see what an older version computed."""
-    return STORE / f"views-{_code_digest('audit')}"
+    return STORE / f"views-{code_digest('audit')}"
 
 
-def _code_digest(folder: str, but: Set[str] = frozenset()) -> str:
+def code_digest(folder: str, but: Set[str] = frozenset()) -> str:
     """Hash of the code in a folder, without that of some folders in it."""
     import hashlib
 
@@ -144,8 +149,19 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+LONGEST = (
+    "contract/test_catalogue.py", "pages/test_pages.py", "images/test_truth.py", "test_truth.py",
+    "sighted/test_truth.py", "encoders/test_truth.py", "lab/test_topic.py", "subjects/systems/test_case_files.py",
+    "test_run.py", "e2e/test_accessibility.py", "report/test_export.py", "evidence/attacks/test_relearn.py",
+    "generators/test_truth.py", "evidence/attacks/test_relearn_kinds.py",
+)  # fmt: skip
+"""Files that take longest, first: then no worker is left alone with one of them at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a CUDA device are skipped, with a reason, where there is none."""
+    """The longest files come first; tests that need a CUDA device are skipped, with a reason, where there is none."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch

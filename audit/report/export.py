@@ -56,8 +56,9 @@ def _html(run: Run, policy: Policy, to: Path) -> None:
 
 def _pdf(run: Run, policy: Policy, to: Path) -> None:
     from audit.report.page import page
-    from audit.report.pdf import printed
+    from audit.report.pdf import browser, printed
 
+    browser()  # whether there is one is said before the page is made, which takes a while
     content = printed(page(run, policy, printing=True))
 
     def write(path: Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import textwrap
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import pandas as pd
@@ -26,7 +26,7 @@ class Setting:
     meaning: str
 
 
-@lru_cache(maxsize=64)
+@cache  # by id; a bound below the number of evidence would forget each before it is asked for again
 def settings(id: str) -> tuple[Setting, ...]:
     """The settings of an evidence with their defaults; a meaning is the string that stands below the field."""
     return settings_of_class(evidence_class(id))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.shared import state
 from tests.pages import shapes, synthetic
 
 APP = Path(__file__).parent.parent.parent / "app.py"
@@ -24,7 +25,7 @@ def made_up_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs: `people`, complete, and `gaps`, with every way of having no number."""
     root = tmp_path_factory.mktemp("runs")
     with shapes.registered():
-        synthetic.build(root / "people")
+        synthetic.copied(root / "people")
         synthetic.with_every_status(root / "gaps")
     return root
 
@@ -34,9 +35,11 @@ def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
     """Open a page as a browser would: `open_page("drift", run="people", candidates=["hides"])`."""
 
     def opened(page: str = "overview", runs: Path = made_up_runs, **query: str | list[str]) -> AppTest:
-        monkeypatch.setenv("PALIMPSEST_RUNS", str(runs))
         app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
-        app.run()
+        with monkeypatch.context() as before:  # the router must run once before a page of its menu can be asked for
+            before.setattr(state, "known_runs", dict)  # and its first page need not draw a whole audit for that
+            app.run()
+        monkeypatch.setenv("PALIMPSEST_RUNS", str(runs))
         for key, value in query.items():
             app.query_params[key.replace("_", "-")] = value
         app.switch_page(f"pages/{page}.py").run()

@@ -122,8 +122,10 @@ def unregister() -> None:
 @contextmanager
 def registered() -> Iterator[None]:
     """The catalogue with them for a while."""
+    already = TEXTS in CATALOGUE  # inside another such block they stay until that one ends
     register()
     try:
         yield
     finally:
-        unregister()
+        if not already:
+            unregister()

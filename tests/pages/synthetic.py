@@ -7,6 +7,8 @@ like the original. Numbers are drawn at random around a share that each subject 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from audit.cache import locked
 from audit.catalogue import CATALOGUE, make, settings_of
 from audit.collect import collect
 from audit.errors import NotApplicable, NotIdentifiable
@@ -21,6 +24,8 @@ from audit.stats import Panel, Scores, against_chance, mean
 from audit.store import Run
 from audit.subjects.modality import readable
 from audit.types import Evidence, Modality, Reading, Role
+from tests.conftest import STORE, code_digest, views
+from tests.pages import shapes
 
 LAYERS = 5
 ENTITIES = [f"person {i}" for i in range(10)]
@@ -37,20 +42,31 @@ HOSTILE = '<img src=x onerror=alert(1)> **bold** [link](http://evil.example) $x$
 Rows = Iterator[dict[str, Any]]
 
 
-def build(out: Path, candidates: Sequence[str] = tuple(CANDIDATES), *, complete: bool = True, prompt: str = "") -> Run:
-    """Write a run of `candidates` into a folder; `prompt` replaces the text of every question."""
+def build(
+    out: Path,
+    candidates: Sequence[str] = tuple(CANDIDATES),
+    *,
+    complete: bool = True,
+    prompt: str = "",
+    only: Sequence[str] = (),
+) -> Run:
+    """Write a run of `candidates` into a folder; `prompt` replaces the text of every question.
+
+    `only` are the ids of the evidence that was asked for; without them the whole catalogue was.
+    """
     run = Run(out)
-    run.write_plan(plan(candidates))
+    run.write_plan(plan(candidates, only))
     for name in candidates:
-        for id in CATALOGUE:
+        for id in only or CATALOGUE:
             run.put(name, found(id, name, prompt))
     if complete:
         run.write_manifest({"finished": "2026-11-01T12:00:00+0000", "failed": []})
     return run
 
 
-def plan(candidates: Sequence[str]) -> dict[str, Any]:
+def plan(candidates: Sequence[str], only: Sequence[str] = ()) -> dict[str, Any]:
     """What `case.json` holds, as `run.describe` writes it."""
+    ids = list(only or CATALOGUE)
 
     def subject(name: str) -> dict[str, Any]:
         return {"name": name, "path": f"models/{name}", "fingerprint": "0" * 32, "settings": {}}
@@ -67,8 +83,8 @@ def plan(candidates: Sequence[str]) -> dict[str, Any]:
         "reference": subject("reference"),
         "candidates": [subject(name) for name in candidates],
         "corpora": {"forget": {"source": "forget.jsonl", "digest": "0", "items": 20, "entities": 10}},
-        "evidence": list(CATALOGUE),
-        "settings": {id: settings_of(make(id)) for id in CATALOGUE},
+        "evidence": ids,
+        "settings": {id: settings_of(make(id)) for id in ids},
         "versions": {},
     }
 
@@ -350,9 +366,25 @@ def rows_of(id: str) -> Callable[[str, str], Rows]:
     return ROWS.get(id) or shaped(id)
 
 
+def copied(out: Path) -> Run:
+    """The whole run, shapes and all, made by whoever comes first and copied for every other worker and test."""
+    kept = STORE / f"made-up-{views().name}-{code_digest('tests/pages')}"
+    STORE.mkdir(parents=True, exist_ok=True)
+    with locked(STORE / "made-up.lock"):
+        if not kept.is_dir():
+            partial = kept.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            with shapes.registered():
+                build(partial)
+            os.replace(partial, kept)
+    shutil.copytree(kept, out)
+    return Run(out)
+
+
 def with_every_status(out: Path) -> Run:
     """A run in which each way of having no number occurs: not applicable, not identifiable, failed, and not there."""
-    run = build(out, complete=False)
+    run = copied(out)
+    (out / "manifest.json").unlink()
     run.put("hides", found("probes.linear", "hides", fails=NotApplicable(f"No item has a label. {HOSTILE}")))
     run.put("hides", found("attacks.relearn", "hides", fails=NotIdentifiable("Only 3 entities.")))
     run.put("untouched", found("drift.cka", "untouched", fails=RuntimeError("out of luck")))

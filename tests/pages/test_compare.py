@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ CANDIDATES = ["hides", "untouched"]
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of one audit; in the later one a candidate comes from another checkpoint."""
     root = tmp_path_factory.mktemp("two")
-    for name in ("first", "second"):
-        synthetic.build(root / name, CANDIDATES)
+    synthetic.build(root / "first", CANDIDATES)
+    shutil.copytree(root / "first", root / "second")
     plan = json.loads((root / "second" / "case.json").read_text())
     plan["candidates"][0]["fingerprint"] = "1" * 32
     (root / "second" / "case.json").write_text(json.dumps(plan))

@@ -99,8 +99,9 @@ def test_a_choice_is_written_into_the_url_and_kept_on_the_next_page(open_page: O
 
 
 def test_another_run_drops_the_candidates_of_the_last_one(open_page: Open, tmp_path: Path) -> None:
-    synthetic.build(tmp_path / "runs" / "one", ["hides", "untouched"])
-    synthetic.build(tmp_path / "runs" / "two", ["like-retrained"])
+    said = ("behaviour.recall", "utility.retain")
+    synthetic.build(tmp_path / "runs" / "one", ["hides", "untouched"], only=said)
+    synthetic.build(tmp_path / "runs" / "two", ["like-retrained"], only=said)
     app = open_page("overview", runs=tmp_path / "runs", run="one", candidates=["hides"])
     app.selectbox(key="pick-run").set_value("two").run()
     assert not app.exception
@@ -114,10 +115,18 @@ def test_a_link_to_something_that_is_not_there_falls_back(open_page: Open, query
     assert app.multiselect(key="pick-candidates").value
 
 
+@pytest.fixture(scope="module")
+def hostile_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose every question is markup."""
+    root = tmp_path_factory.mktemp("hostile")
+    with shapes.registered():
+        synthetic.build(root / "hostile", ["hides", "untouched"], prompt=synthetic.HOSTILE)
+    return root
+
+
 @pytest.mark.parametrize("page", ["overview", "drift"])
-def test_text_of_a_corpus_is_never_markup(open_page: Open, page: str, tmp_path: Path) -> None:
-    synthetic.build(tmp_path / "runs" / "hostile", prompt=synthetic.HOSTILE)
-    app = open_page(page, runs=tmp_path / "runs", run="hostile", item="forget:0")
+def test_text_of_a_corpus_is_never_markup(open_page: Open, page: str, hostile_runs: Path) -> None:
+    app = open_page(page, runs=hostile_runs, run="hostile", item="forget:0")
     assert not app.exception
     for element in [*app.html, *app.markdown, *app.caption, *app.title, *app.subheader]:
         assert "evil.example" not in str(element.value)
@@ -128,9 +137,9 @@ def test_text_of_a_corpus_is_never_markup(open_page: Open, page: str, tmp_path: 
 
 
 @pytest.mark.parametrize("page", ["behaviour", "examples", "attacks"])
-def test_texts_beside_each_other_are_escaped(open_page: Open, page: str, tmp_path: Path) -> None:
-    synthetic.build(tmp_path / "runs" / "hostile", ["hides"], prompt=synthetic.HOSTILE)
-    app = open_page(page, runs=tmp_path / "runs", run="hostile", item="forget:0", attack=shapes.TEXTS)
+def test_texts_beside_each_other_are_escaped(open_page: Open, page: str, hostile_runs: Path) -> None:
+    given = {"candidates": ["hides"], "item": "forget:0", "attack": shapes.TEXTS}
+    app = open_page(page, runs=hostile_runs, run="hostile", **given)
     assert not app.exception
     tables = [str(element.value) for element in app.html if 'class="said"' in str(element.value)]
     assert tables
@@ -308,7 +317,8 @@ def test_a_layer_that_the_other_map_lacks_is_replaced(open_page: Open) -> None:
 
 
 def test_evidence_of_another_version_is_left_out(open_page: Open, tmp_path: Path) -> None:
-    run = synthetic.build(tmp_path / "runs" / "old", ["hides"])
+    said = ("behaviour.recall", "utility.retain", "probes.linear")
+    run = synthetic.build(tmp_path / "runs" / "old", ["hides"], only=said)
     run.write_plan({**synthetic.plan(["hides"]), "evidence": ["probes.linear", "probes.of_the_future"]})
     for page in SHOWS_A_RUN:
         assert not open_page(page, runs=tmp_path / "runs", run="old").exception

@@ -15,7 +15,7 @@ from tests.pages import shapes, synthetic
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Finding]]:
     """Every finding of `hides`, `like-retrained` and `untouched`."""
     with shapes.registered():
-        run = synthetic.build(tmp_path_factory.mktemp("views") / "people")
+        run = synthetic.copied(tmp_path_factory.mktemp("views") / "people")
         return {name: {finding.id: finding for finding in run.findings(name)} for name in run.candidates}
 
 

@@ -122,8 +122,13 @@ def effective_rank(states: NDArray[np.float32], weights: NDArray[np.float64]) ->
         return np.zeros(len(weights))
     wide = states.astype(np.float64)
     wide -= wide.mean(0)
-    gram = wide @ wide.T
     result = np.empty(len(weights))
+    if wide.shape[1] < len(wide):  # the same singular values from the smaller square
+        for k, line in enumerate(weights):
+            centred = (wide - (line / line.sum()) @ wide) * np.sqrt(line)[:, None]
+            result[k] = of_spectrum(np.linalg.eigvalsh(centred.T @ centred))
+        return result
+    gram = wide @ wide.T
     for k, line in enumerate(weights):
         share = line / line.sum()
         mean = gram @ share

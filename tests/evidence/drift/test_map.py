@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +19,7 @@ from audit.evidence.drift import _placing as placing
 from audit.evidence.drift.map import Map
 from audit.stats import conclude
 from audit.types import Status
+from tests.conftest import ROOT
 from tests.evidence.probes.planted import PlantedBench, case_of, people
 
 PCA = Map(umap=False, points=60, neighbours=5)
@@ -168,6 +172,26 @@ def test_settings_and_corpora_that_cannot_be_mapped_say_so() -> None:
         PCA.measure(PlantedBench(case_of(corpora), {}))
 
 
+UNCOMPILED = """
+import numpy as np
+from audit.evidence.drift import _placing as placing
+rng = np.random.default_rng(0)
+original = rng.normal(size=(10, 8)).astype(np.float32)
+changed = original + 0.3 * rng.normal(size=original.shape).astype(np.float32)
+placed = placing.aligned([original, original.copy(), changed], seed=1)
+assert placed.shape == (3, 10, 2) and np.isfinite(placed).all()
+assert np.array_equal(placed[0], placed[1]) and not np.array_equal(placed[0], placed[2])
+"""
+
+
+def test_aligned_umap_gives_an_unchanged_subject_the_originals_map() -> None:
+    """On ten points and in a process that compiles nothing, which takes longer than the map."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", UNCOMPILED], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_aligned_umap_is_the_same_again_and_gives_an_unchanged_subject_the_originals_map() -> None:
     rng = np.random.default_rng(0)
     original = rng.normal(size=(40, 8)).astype(np.float32)
