@@ -198,7 +198,10 @@ def letter_logits(subject: object, prompts: list[str], template: str, letters: i
     ids = [row.ids[row.start] for row in firsts]
     if len(set(ids)) < letters:
         return np.empty((len(prompts), 0))
-    rows = [encode(subject.tokenizer, prompt, LETTERS[0], template) for prompt in prompts]
+    rows = [
+        encode(subject.tokenizer, prompt, LETTERS[0], template, what="A question with its options")
+        for prompt in prompts
+    ]
     found = np.empty((len(rows), letters))
     with torch.inference_mode():
         for places, batch in batches(subject, rows):
