@@ -179,7 +179,7 @@ def pad_id(subject: Subject) -> int:
 def _ids(subject: Subject, item: Item, prompt: str, begun: str, template: str, answer: int) -> Encoded:
     """What an item is asked, with room for as many tokens as its answer has; TooLong or NotApplicable without."""
     own = not begun and prompt in (item.prompt, *item.paraphrases)
-    what = f"Item {item.id}" if own else f"What is made of item {item.id} here"
+    what = f"Item {item.id}" if own else f"The prompt that is made of item {item.id} here"
     try:
         if begun:
             row = encode(subject.tokenizer, prompt, begun, template, item.image, what)

@@ -16,7 +16,7 @@ from audit.activations.states import States, read_scores
 from audit.activations.vectors import gallery_of, loss, read_parts, read_vectors, says
 from audit.corpora.images import open_image
 from audit.corpora.read import read_corpus
-from audit.errors import CaptureError, CorpusError, SubjectError
+from audit.errors import CaptureError, CorpusError, SubjectError, TooLong
 from audit.subjects.checks import check_pair
 from audit.subjects.encoder import encoding_of
 from audit.subjects.fingerprint import fingerprint
