@@ -4,6 +4,7 @@
     ├── CaseError            the case file, a setting or a command-line value
     ├── SubjectError         a model that cannot be loaded, or must not be
     ├── CorpusError          a corpus that cannot be read, or contradicts another
+    │   └── TooLong          a text that is longer than a model reads
     ├── CaptureError         a forward pass that did not collect what it should
     ├── StoreError           a run folder that cannot be read or written
     ├── PolicyError          a policy file
@@ -39,6 +40,10 @@ class SubjectError(AuditError):
 
 class CorpusError(AuditError):
     """A corpus cannot be read, or contradicts another; names file and line."""
+
+
+class TooLong(CorpusError):
+    """A text is longer than a model reads; names it, its tokens and the model's."""
 
 
 class CaptureError(AuditError):

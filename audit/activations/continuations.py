@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from audit.activations.encode import Encoded
-from audit.activations.generate import BATCH, generated, left_padded
+from audit.activations.encode import Encoded, check_reads
+from audit.activations.generate import generated, left_padded, planned, rooms
 
 if TYPE_CHECKING:
     from audit.subjects.load import Subject
@@ -20,20 +20,23 @@ def continues(
 ) -> list[list[int]]:
     """Greedy continuation of each prefix as token ids, in order: at most its budget long, ended before an end of text.
 
-    Batched by budget and length, so that a short one does not wait for a long one.
+    Batched by budget and length, so that a short one does not wait for a long one. It ends where the model reads no
+    further; raises TooLong for a prefix after which it reads nothing at all.
     """
-    order = sorted(range(len(prefixes)), key=lambda i: (budgets[i], len(prefixes[i])))
+    lengths = [len(prefix) for prefix in prefixes]
+    check_reads(subject.tokenizer, max(lengths, default=0) + 1, "A text with the first token after it")
+    budgets = rooms(subject, lengths, budgets)
     found: list[list[int]] = [[] for _ in prefixes]
-    ends = _ends(subject)
-    for begin in range(0, len(order), BATCH):
-        rows = order[begin : begin + BATCH]
+    ends, done = _ends(subject), 0
+    for rows in planned(subject, lengths, budgets):
         inputs = left_padded(subject, [prefixes[i] for i in rows])
         found_here = generated(subject, inputs, max(budgets[i] for i in rows))
         for i, row in zip(rows, found_here, strict=True):
             stop = next((k for k, token in enumerate(row) if token in ends), len(row))
             found[i] = row[: min(stop, budgets[i])]
+        done += len(rows)
         if progress:
-            progress(min(1.0, (begin + BATCH) / len(order)))
+            progress(done / len(prefixes))
     return found
 
 

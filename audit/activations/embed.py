@@ -12,7 +12,7 @@ import numpy as np
 from audit.activations.encode import encode_prompt
 from audit.activations.images import blocks, has_class_token, pixels, pooled
 from audit.activations.layers import decoder
-from audit.errors import CaptureError, CorpusError, SubjectError
+from audit.errors import CaptureError, CorpusError, SubjectError, TooLong
 from audit.subjects.dense import AFTER_POOLING
 from audit.subjects.encoder import TEXT
 from audit.types import Item
@@ -50,7 +50,7 @@ def look_texts(
     at_once: int = BATCH,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Found:
-    """Encode texts as queries or as answers, in batches of like lengths; SubjectError for one that is too long."""
+    """Encode texts as queries or as answers, in batches of like lengths; raises TooLong for one that is."""
     import torch
 
     ids = [_ids(subject, text, side) for text in texts]
@@ -133,7 +133,7 @@ def _check_length(subject: Subject, ids: Sequence[Sequence[int]], texts: Sequenc
     limit = min((int(n) for n in limits if n), default=None)
     longest = max(range(len(ids)), key=lambda i: len(ids[i]), default=0)
     if limit and ids and len(ids[longest]) > limit:
-        raise SubjectError(
+        raise TooLong(
             f'"{texts[longest][:60]}…" needs {len(ids[longest])} tokens, but {subject.spec.name} reads at most '
             f"{limit}: shorten that text."
         )

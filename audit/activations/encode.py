@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit.activations.eyes import UNSAID, NoImage, Shown, check_said
-from audit.errors import CaseError, SubjectError, suggest
+from audit.errors import CaseError, SubjectError, TooLong, suggest
 from audit.types import Item, Picture
 
 if TYPE_CHECKING:
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from audit.subjects.systems.around import Around
 
 TEMPLATES = ("plain", "qa", "chat")
+
+
+@dataclass(frozen=True)
+class Reads:
+    """How many tokens a model reads, prompt and answer together; the tokenizer of a loaded model carries it."""
+
+    tokens: int
+    name: str
+    """The model's name in the case."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +78,51 @@ def _guarded(tokenizer: PreTrainedTokenizerBase, around: Around, prompt: str, te
 
 
 def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None | NoImage = UNSAID
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    template: str,
+    image: Picture | None | NoImage = UNSAID,
+    what: str = "",
 ) -> list[int]:
-    """Token ids of a prompt, with the tokenizer's own BOS and never an EOS; `image` as for `encode`."""
-    return list(question(tokenizer, prompt, template, image).ids)
+    """Token ids of a prompt, with the tokenizer's own BOS and never an EOS; `image` and `what` as for `encode`."""
+    return list(question(tokenizer, prompt, template, image, what).ids)
 
 
 def question(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None | NoImage = UNSAID
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    template: str,
+    image: Picture | None | NoImage = UNSAID,
+    what: str = "",
 ) -> Encoded:
-    """A prompt without an answer: `start` is where one would begin."""
+    """A prompt without an answer: `start` is where one would begin. Raises TooLong as `encode` does."""
     found = check_said(tokenizer, image)
     ids = _ids(tokenizer, _asked(tokenizer, prompt, template, found), special=template != "chat")
     if not ids:
         raise SubjectError(f"The tokenizer turns the prompt {prompt[:60]!r} into no token.")
+    check_reads(tokenizer, len(ids), what or _quoted(prompt))
     return Encoded(tuple(ids), len(ids), _shown(tokenizer, found))
 
 
 def encode_item(tokenizer: PreTrainedTokenizerBase, item: Item, template: str) -> Encoded:
     """An item's prompt, with its image where it has one, and its answer."""
-    return encode(tokenizer, item.prompt, item.answer, template, item.image)
+    return encode(tokenizer, item.prompt, item.answer, template, item.image, f"Item {item.id}")
+
+
+def check_reads(tokenizer: PreTrainedTokenizerBase, tokens: int, what: str) -> None:
+    """Raise TooLong when `what` has more tokens than the tokenizer's model reads; nothing is ever cut off instead."""
+    reads = reading_length(tokenizer)
+    if reads is not None and tokens > reads.tokens:
+        raise TooLong(f"{what} needs {tokens} tokens, but {reads.name} reads at most {reads.tokens}: shorten it.")
+
+
+def reading_length(tokenizer: PreTrainedTokenizerBase) -> Reads | None:
+    """How much the model of a tokenizer reads; None where it sets no limit."""
+    return getattr(tokenizer, "reads", None)
+
+
+def _quoted(prompt: str) -> str:
+    return f'The prompt "{prompt[:60]}{"…" if len(prompt) > 60 else ""}"'
 
 
 def _asked(tokenizer: PreTrainedTokenizerBase, prompt: str, template: str, image: Picture | None) -> str:
@@ -110,24 +144,27 @@ def encode(
     answer: str,
     template: str,
     image: Picture | None | NoImage = UNSAID,
+    what: str = "",
 ) -> Encoded:
     """Token ids of prompt and answer joined by one space where neither brings its own.
 
     The joined text is tokenised as a whole, so that the answer is cut as it was in training; where a token would
     straddle the boundary, the two parts are tokenised on their own. `image` is the image in the prompt; a model that
-    reads images must be told, if only that there is none. Raises SubjectError when the answer has no token, and
-    NotApplicable where an image would be left out.
+    reads images must be told, if only that there is none. Raises SubjectError when the answer has no token,
+    NotApplicable where an image would be left out, and TooLong, in which `what` names the text (else its beginning
+    does), when both together are longer than the model reads.
     """
     found = check_said(tokenizer, image)
     text = _asked(tokenizer, prompt, template, found)
     special = template != "chat"
     joint = "" if special is False or text[-1:].isspace() or answer[:1].isspace() else " "
-    head = encode_prompt(tokenizer, prompt, template, image)
+    head = encode_prompt(tokenizer, prompt, template, image, what)
     whole = _ids(tokenizer, text + joint + answer, special)
     if whole[: len(head)] != head or len(whole) == len(head):
         whole = head + _ids(tokenizer, joint + answer, special=False)
     if len(whole) == len(head):
         raise SubjectError(f"The tokenizer turns the answer {answer[:60]!r} into no token.")
+    check_reads(tokenizer, len(whole), f"{what or _quoted(prompt)} with its answer")
     return Encoded(tuple(whole), len(head), _shown(tokenizer, found))
 
 

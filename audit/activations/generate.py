@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audit.activations import drawing, images
-from audit.activations.encode import Encoded, encode, encode_item, question
+from audit.activations.encode import Encoded, check_reads, encode, encode_item, question, reading_length
 from audit.activations.eyes import shown_to
+from audit.errors import NotApplicable, TooLong
 from audit.stats import seed_of
 from audit.types import Item
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from audit.subjects.load import Subject
 
 BATCH = 64
+TOKENS = 2**14
+"""Padded tokens of one batch, prompts and answers together: the memory of what was read grows with them."""
 LONGEST = 200
 """No answer is generated past this many tokens (the limit that TOFU's own evaluation uses)."""
 
@@ -40,7 +43,22 @@ class Sampling:
 
 def answer_budget(subject: Subject, items: Sequence[Item], template: str) -> int:
     """Tokens to generate: half as many again as the longest expected answer, and eight more, at most LONGEST."""
-    longest = max(len(e) - e.start for e in (encode_item(subject.tokenizer, i, template) for i in items))
+    return _budget([answer_length(subject, item, template) for item in items])
+
+
+def answer_length(subject: Subject, item: Item, template: str) -> int:
+    """Tokens of an item's answer; raises TooLong for an item that is longer than the model reads."""
+    row = encode_item(subject.tokenizer, item, template)
+    return len(row) - row.start
+
+
+def asked(subject: Subject, item: Item, template: str) -> Encoded:
+    """An item's own question; raises TooLong where the model has no room for its answer after it."""
+    return _ids(subject, item, item.prompt, "", template, answer_length(subject, item, template))
+
+
+def _budget(lengths: Sequence[int]) -> int:
+    longest = max(lengths, default=0)
     return min(LONGEST, longest + longest // 2 + 8)
 
 
@@ -56,6 +74,8 @@ def says(
 
     `begun` is how each answer begins (empty where it does not); only what is said after it is returned. An image
     classifier names the class of each item's image, whatever is asked; an encoder the nearest answer of its gallery.
+    Raises TooLong where an item's own prompt leaves the model no room for its answer, and NotApplicable where one that
+    was made of it for an attack does.
     """
     if subject.encoding:
         from audit.activations import vectors
@@ -65,10 +85,13 @@ def says(
         return drawing.says(subject, items, progress)
     if subject.classes:
         return images.says(subject, items, progress)
-    asked = [item.prompt for item in items] if prompts is None else list(prompts)
-    ids = [_ids(subject, i, p, b, template) for i, p, b in zip(items, asked, begun or [""] * len(asked), strict=True)]
-    budget = answer_budget(subject, items, template) if items else 0
-    return _answers(subject, ids, budget, None, progress)
+    texts = [item.prompt for item in items] if prompts is None else list(prompts)
+    lengths = [answer_length(subject, item, template) for item in items]
+    ids = [
+        _ids(subject, item, prompt, start, template, length)
+        for item, prompt, start, length in zip(items, texts, begun or [""] * len(texts), lengths, strict=True)
+    ]
+    return _answers(subject, ids, _budget(lengths), None, progress)
 
 
 def samples(
@@ -80,8 +103,9 @@ def samples(
     progress: Callable[[float], None] | None = None,
 ) -> list[list[str]]:
     """`n` samples of each item's answer, cut at the first line break; the first of them do not depend on `n`."""
-    ids = [question(subject.tokenizer, item.prompt, template, item.image) for item in items]
-    budget = answer_budget(subject, items, template) if items else 0
+    lengths = [answer_length(subject, item, template) for item in items]
+    ids = [_ids(subject, item, item.prompt, "", template, n) for item, n in zip(items, lengths, strict=True)]
+    budget = _budget(lengths)
     draws = np.concatenate([sampling.uniforms(item, n)[:, :budget] for item in items]) if items else np.empty((0, 0))
     found = _answers(subject, [row for row in ids for _ in range(n)], budget, (sampling, draws), progress)
     return [found[i * n : (i + 1) * n] for i in range(len(items))]
@@ -91,9 +115,13 @@ def decode(
     subject: Subject, inputs: dict[str, Tensor], budget: int, pick: Callable[[Tensor, Tensor], Tensor] | None = None
 ) -> list[str]:
     """What a subject says after such inputs, cut at the first line break; see `generated`."""
-    rows = generated(subject, inputs, budget, pick)
-    texts = (subject.tokenizer.decode(row, skip_special_tokens=True) for row in rows)
-    return [text.strip().split("\n")[0].strip() for text in texts]
+    return [text_of(subject, row) for row in generated(subject, inputs, budget, pick)]
+
+
+def text_of(subject: Subject, said: Sequence[int]) -> str:
+    """Tokens that were said as text, cut at the first line break."""
+    text = str(subject.tokenizer.decode(list(said), skip_special_tokens=True))
+    return text.strip().split("\n")[0].strip()
 
 
 def generated(
@@ -148,10 +176,53 @@ def pad_id(subject: Subject) -> int:
     return int(pad if pad is not None else (subject.tokenizer.eos_token_id or 0))
 
 
-def _ids(subject: Subject, item: Item, prompt: str, begun: str, template: str) -> Encoded:
-    if not begun:
-        return question(subject.tokenizer, prompt, template, item.image)
-    return encode(subject.tokenizer, prompt, begun, template, item.image)
+def _ids(subject: Subject, item: Item, prompt: str, begun: str, template: str, answer: int) -> Encoded:
+    """What an item is asked, with room for as many tokens as its answer has; TooLong or NotApplicable without."""
+    own = not begun and prompt in (item.prompt, *item.paraphrases)
+    what = f"Item {item.id}" if own else f"The prompt that is made of item {item.id} here"
+    try:
+        if begun:
+            row = encode(subject.tokenizer, prompt, begun, template, item.image, what)
+        else:
+            row = question(subject.tokenizer, prompt, template, item.image, what)
+        check_reads(subject.tokenizer, len(row) + answer, f"{what} with its answer")
+    except TooLong as error:
+        if own:
+            raise
+        raise NotApplicable(str(error)) from error
+    return row
+
+
+def rooms(subject: Subject, lengths: Sequence[int], budgets: Sequence[int]) -> list[int]:
+    """Tokens that may follow prompts of these lengths: each one's budget, or what the model still reads after it."""
+    reads = reading_length(subject.tokenizer)
+    if reads is None:
+        return list(budgets)
+    return [min(budget, reads.tokens - length) for length, budget in zip(lengths, budgets, strict=True)]
+
+
+def plan_answers(lengths: Sequence[int], budgets: Sequence[int], limit: int | None) -> list[list[int]]:
+    """Which rows are asked together: by budget and length, at most BATCH rows and TOKENS padded tokens.
+
+    A longer row goes alone. No row of a batch is led past `limit` tokens by the budget of another.
+    """
+    plan: list[list[int]] = []
+    longest = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (budgets[i], lengths[i])):
+        whole = max(longest, lengths[i]) + budgets[i]  # budgets rise
+        full = not plan or len(plan[-1]) == BATCH or (len(plan[-1]) + 1) * whole > TOKENS
+        if full or (limit is not None and whole > limit):
+            plan.append([])
+            longest = 0
+        plan[-1].append(i)
+        longest = max(longest, lengths[i])
+    return plan
+
+
+def planned(subject: Subject, lengths: Sequence[int], budgets: Sequence[int]) -> list[list[int]]:
+    """`plan_answers` for what a subject reads."""
+    reads = reading_length(subject.tokenizer)
+    return plan_answers(lengths, budgets, reads.tokens if reads else None)
 
 
 def _answers(
@@ -162,16 +233,19 @@ def _answers(
     progress: Callable[[float], None] | None,
 ) -> list[str]:
     """One answer for each row of ids, batched by length; sampled where there are draws [rows, budget]."""
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    lengths = [len(row) for row in ids]
+    budgets = rooms(subject, lengths, [budget] * len(ids))
     answers = [""] * len(ids)
-    for begin in range(0, len(order), BATCH):
-        rows = order[begin : begin + BATCH]
+    done = 0
+    for rows in planned(subject, lengths, budgets):
         inputs = left_padded(subject, [ids[i] for i in rows])
         pick = Draw(drawn[0], drawn[1][rows], inputs["input_ids"].shape[1]) if drawn else None
-        for i, text in zip(rows, decode(subject, inputs, budget, pick), strict=True):
-            answers[i] = text
+        found = generated(subject, inputs, max(budgets[i] for i in rows), pick)
+        for i, said in zip(rows, found, strict=True):
+            answers[i] = text_of(subject, said[: budgets[i]])
+        done += len(rows)
         if progress:
-            progress(min(1.0, (begin + BATCH) / len(order)))
+            progress(done / len(ids))
     return answers
 
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from audit.errors import CaseError, SubjectError
+from audit.errors import CaseError
 from audit.types import Corpus, Item
 
 if TYPE_CHECKING:
-    from audit.activations.encode import Encoded
     from audit.subjects.load import Subject
 
 Variant = Literal["answer", "paraphrase", "wrong", "paraphrased_answer"]
@@ -42,7 +41,7 @@ def read_corpus(
 ) -> None:
     """Run the pass into a folder, with every token of the true answers of the items in `whole` at `layers`.
 
-    No `layers` means a middle and a late one. Raises SubjectError for an item that is longer than the model reads, and
+    No `layers` means a middle and a late one. Raises TooLong for an item that is longer than the model reads, and
     CaseError for a block that it has not.
     """
     from audit.activations.capture import Whole, capture
@@ -66,13 +65,18 @@ def read_corpus(
     read_at = _layers(subject, layers)
     wanted = sequences_of(corpus)
     sequences = [
-        encode(subject.tokenizer, prompt, answer, template, item.image) for item, _, _, prompt, answer in wanted
+        encode(subject.tokenizer, prompt, answer, template, item.image, name_of(item, variant, index))
+        for item, variant, index, prompt, answer in wanted
     ]
-    _check_length(subject, sequences)
     np.asarray([len(s) - s.start for s in sequences], np.int64).tofile(folder / "lengths.bin")
     answers = [k for k, (_, variant, *_) in enumerate(wanted) if variant == "answer"]
     kept = Whole(tuple(answers[i] for i in whole), read_at) if read_at else Whole()
     capture(subject, sequences, folder, whole=kept, progress=progress)
+
+
+def name_of(item: Item, variant: Variant, index: int) -> str:
+    """What a sequence is called in a sentence."""
+    return f"Item {item.id}" + ("" if variant == "answer" else f" ({variant.replace('_', ' ')} {index + 1})")
 
 
 def _layers(subject: Subject, named: Sequence[int]) -> tuple[int, ...]:
@@ -85,12 +89,3 @@ def _layers(subject: Subject, named: Sequence[int]) -> tuple[int, ...]:
     if named and max(named) > blocks:
         raise CaseError(f"A dictionary was made for block {max(named)}, but the models have {blocks}.")
     return tuple(named) or dictionary_layers(blocks)
-
-
-def _check_length(subject: Subject, sequences: Sequence[Encoded]) -> None:
-    limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(len(s) for s in sequences)
-    if limit and longest > limit:
-        raise SubjectError(
-            f"An item needs {longest} tokens, but {subject.spec.name} reads at most {limit}: shorten that item."
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from audit.errors import AuditError, CaseError, SubjectError
 from audit.live.changed import Changes, changing
 from audit.live.models import Models
-from audit.live.told import AS_IT_IS, check_length
+from audit.live.told import AS_IT_IS, QUESTION
 from audit.types import Item
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ class _Talk:
     def __init__(
         self, models: Models, name: str, subject: Subject, item: Item, sampling: Sampling, changes: Changes
     ) -> None:
-        from audit.activations.encode import question
+        from audit.activations.encode import check_reads, question
         from audit.activations.layers import shows_states
 
         self.models, self.name, self.subject, self.changes = models, name, subject, changes
-        asked = question(subject.tokenizer, item.prompt, models.case.template, item.image)
+        asked = question(subject.tokenizer, item.prompt, models.case.template, item.image, QUESTION)
         self.ids, self.shown = list(asked.ids), asked.shown
         self.budget = sampling.length
-        check_length(subject, len(self.ids) + self.budget)
+        check_reads(subject.tokenizer, len(self.ids) + self.budget, f"{QUESTION} with {self.budget} tokens of answer")
         self.pick = _draw(item, sampling, len(self.ids))
         self.ends = _ends(subject)
         self.said: list[int] = []

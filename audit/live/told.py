@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from audit.errors import AuditError, CaseError
+from audit.errors import AuditError
 from audit.live.changed import Changes, changing
 from audit.live.models import Models
 from audit.types import Item
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOP = 5
 AS_IT_IS = Changes()
+QUESTION = "The question"
+"""What the prompt is called in a sentence that says that it is too long."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,6 @@ def _told(models: Models, name: str, subject: Subject, item: Item, changes: Chan
     from audit.activations.layers import decoder, unembed
 
     row = _encoded(subject, item, models.case.template)
-    check_length(subject, len(row))
     # A batch says where the prompt ends: what stands around or inside a system looks at the prompt alone.
     batch = Batch([row], "right", 0, subject.device)
     last = row.start - 1
@@ -130,21 +131,11 @@ def _reading(subject: Subject, position: int) -> Iterator[list[Tensor]]:
 
 def _encoded(subject: Subject, item: Item, template: str) -> Encoded:
     """Prompt and answer, or the prompt alone."""
-    from audit.activations.encode import encode_item, question
+    from audit.activations.encode import encode, question
 
     if item.answer:
-        return encode_item(subject.tokenizer, item, template)
-    return question(subject.tokenizer, item.prompt, template, item.image)
-
-
-def check_length(subject: Subject, tokens: int) -> None:
-    """Raise CaseError for more tokens than a model reads."""
-    limit = getattr(subject.model.config.get_text_config(), "max_position_embeddings", None)
-    if limit and tokens > limit:
-        raise CaseError(
-            f"Question and answer need {tokens} tokens, but {subject.spec.name} reads at most {limit}: shorten the "
-            "question, or the answer's length."
-        )
+        return encode(subject.tokenizer, item.prompt, item.answer, template, item.image, QUESTION)
+    return question(subject.tokenizer, item.prompt, template, item.image, QUESTION)
 
 
 def _word(subject: Subject, token: int) -> str:

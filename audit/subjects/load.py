@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from audit.activations.encode import Reads
 from audit.errors import CaseError, MissingDependency, SubjectError
 from audit.subjects.adapted import load_adapted
 from audit.subjects.checkpoint import load_checkpoint
@@ -125,6 +126,9 @@ def load(spec: SubjectSpec, *, device: str = "auto", quantize: Quantize | None =
         tokenizer = sighted(spec, tokenizer_folder(spec), model)  # type: ignore[assignment]
     where = torch.device(model.get_input_embeddings().weight.device)
     encoding = encoding_of(spec) if modality is Modality.VECTORS else None
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if encoding is None:  # encoders have a rule of their own
+        tokenizer.reads = Reads(int(limit), spec.name) if limit else None  # type: ignore[attr-defined]
     subject = Subject(spec, model, tokenizer, where, quantize or dtype, fingerprint(spec), encoding=encoding)
     system = system_of(spec)
     if system is None:

@@ -16,7 +16,7 @@ from audit.activations.states import States, read_scores
 from audit.activations.vectors import gallery_of, loss, read_parts, read_vectors, says
 from audit.corpora.images import open_image
 from audit.corpora.read import read_corpus
-from audit.errors import CaptureError, CorpusError, SubjectError
+from audit.errors import CaptureError, CorpusError, SubjectError, TooLong
 from audit.subjects.checks import check_pair
 from audit.subjects.encoder import encoding_of
 from audit.subjects.fingerprint import fingerprint
@@ -433,7 +433,7 @@ def test_texts_and_images_that_do_not_fit(saved: Save, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="forget:1 of half.jsonl has no image and others have one"):
         read_corpus("half.jsonl", "forget", base=tmp_path)
     long = Corpus("forget", (Item("forget:0", "who " * 40, "baker"),), "x")
-    with pytest.raises(SubjectError, match="needs 42 tokens, but original reads at most 32: shorten that text"):
+    with pytest.raises(TooLong, match="needs 42 tokens, but original reads at most 32: shorten that text"):
         run_pass(subject.spec, long, tmp_path / "pass")
     with pytest.raises(CorpusError, match="The items of forget have images and those of retain have none"):
         gallery_of([pictures(), texts("retain")])

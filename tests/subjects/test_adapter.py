@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from audit.errors import SubjectError
 from audit.subjects.adapter import RECORD, check_base, tensors_digest
-from audit.subjects.checks import check_pair
+from audit.subjects.checks import check_pair, check_subject
 from audit.subjects.load import load, release
+from audit.subjects.modality import modality_of
+from audit.types import Modality
+from tests.generators.conftest import CONFIG, save_generator
 from tests.subjects.tiny import adapter, checkpoint, edit_json, edit_tensors, logits, spec
 
 
@@ -210,3 +216,25 @@ def test_step_zero_of_a_residual_base_is_the_original_and_neither_part_alone_is(
         load(spec(fila, base=str(base)), device="cpu")
     naive = merge_adapter(load(spec(base), device="cpu").model, fila, scan_folder(spec(fila)).keys(), "naive")
     assert np.abs(logits(naive) - logits(original.model)).max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", ["generator", "timm"])
+def test_an_adapter_on_what_is_not_of_the_transformers_library(kind: str, made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    settings: dict[str, Any] = {"timm": "tiny", "classes": ["cat", "dog"]}
+    if kind == "generator":
+        save_generator(folder, CONFIG)
+        settings = {part: str(tmp_path / part) for part in ("scorer", "judge")}
+    else:
+        folder.mkdir()
+        save_file({"fc.weight": torch.ones(2, 4), "fc.bias": torch.zeros(2)}, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps({"architecture": "tiny"}))  # as timm's own hub models say it
+    one = spec(made, base=str(folder), **settings)
+    assert modality_of(one) is (Modality.LATENTS if kind == "generator" else Modality.IMAGES)
+    for refused in (check_subject, lambda s: load(s, device="cpu")):
+        with pytest.raises(
+            SubjectError,
+            match=r"^candidate-a: an adapter is put on models of the transformers library alone; merge it into its "
+            r"base and give the whole model\.$",
+        ):
+            refused(one)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit.activations.encode import Encoded
-from audit.activations.generate import decode, pad_id
-from audit.errors import NotIdentifiable
+from audit.activations.encode import Encoded, reading_length
+from audit.activations.generate import decode, pad_id, planned
+from audit.activations.layers import decoder, unembed
+from audit.errors import NotApplicable, NotIdentifiable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +76,16 @@ def optimise(
 
 
 def answer_logprobs(subject: Subject, rows: Sequence[Encoded], soft: Tensor) -> Tensor:
-    """Mean log-probability of each row's answer tokens [rows], nats per token, with `soft` before the answer."""
+    """Mean log-probability of each row's answer tokens [rows], nats per token, with `soft` before the answer.
+
+    Raises NotApplicable where the model does not read that much.
+    """
     import torch
 
     embed = subject.model.get_input_embeddings()
     tokens = soft.shape[1]
     length = max(len(row) for row in rows) + tokens
+    check_room(subject, length, f"The longest item with {tokens} more tokens and its answer")
     ids = torch.full((len(rows), length), pad_id(subject), device=subject.device)
     inside = torch.zeros((len(rows), length), dtype=torch.bool, device=subject.device)
     for i, row in enumerate(rows):
@@ -92,36 +97,52 @@ def answer_logprobs(subject: Subject, rows: Sequence[Encoded], soft: Tensor) -> 
     hard = embed(ids).detach()
     wide = soft.to(hard.dtype).expand(len(rows), -1, -1)
     embeds = hard.scatter(1, places.expand(-1, -1, hard.shape[-1]), wide)
-    # Causal models never look right: padding on the right needs no mask.
-    logits = subject.model(inputs_embeds=embeds, use_cache=False).logits[:, :-1]
+    # Causal models never look right: padding on the right needs no mask. Logits of the answers' tokens only.
+    hidden = decoder(subject.model)(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, :-1]
     wanted = inside[:, 1:]
-    logprobs = torch.log_softmax(logits[wanted].float(), dim=-1).gather(1, ids[:, 1:][wanted][:, None])[:, 0]
+    logits = unembed(subject.model)(hidden[wanted]).float()
+    logprobs = torch.log_softmax(logits, dim=-1).gather(1, ids[:, 1:][wanted][:, None])[:, 0]
     which = torch.arange(len(rows), device=subject.device)[:, None].expand_as(wanted)[wanted]
     sums = torch.zeros(len(rows), device=subject.device).index_add(0, which, logprobs)
     return sums / wanted.sum(1)
 
 
-def says_softly(
-    subject: Subject, prompts: Sequence[Sequence[int]], soft: Tensor, budget: int, batch: int = 64
-) -> list[str]:
-    """Greedy answers after each prompt and its soft prompt ([1 or prompts, tokens, width])."""
+def says_softly(subject: Subject, prompts: Sequence[Sequence[int]], soft: Tensor, budget: int) -> list[str]:
+    """Greedy answers after each prompt and its soft prompt ([1 or prompts, tokens, width]).
+
+    Raises NotApplicable where the model does not read that much.
+    """
     import torch
 
     embed = subject.model.get_input_embeddings()
-    said: list[str] = []
-    for begin in range(0, len(prompts), batch):
-        rows = prompts[begin : begin + batch]
+    said = [""] * len(prompts)
+    lengths = [len(row) + soft.shape[1] for row in prompts]
+    check_room(
+        subject,
+        max(lengths, default=0) + budget,
+        f"The longest question with {soft.shape[1]} more tokens and {budget} for the answer",
+    )
+    for places in planned(subject, lengths, [budget] * len(prompts)):
+        rows = [prompts[i] for i in places]
         length = max(len(row) for row in rows)
         fill = [length - len(row) for row in rows]
         ids = [[pad_id(subject)] * n + list(row) for row, n in zip(rows, fill, strict=True)]
         mask = [[0] * n + [1] * (length - n + soft.shape[1]) for n in fill]
         with torch.inference_mode():
             hard = embed(torch.tensor(ids, device=subject.device))
-            own = soft[begin : begin + batch] if len(soft) > 1 else soft.expand(len(rows), -1, -1)
+            own = soft[places] if len(soft) > 1 else soft.expand(len(rows), -1, -1)
             embeds = torch.cat([hard, own.to(hard.dtype)], dim=1)
         inputs = {"inputs_embeds": embeds, "attention_mask": torch.tensor(mask, device=subject.device)}
-        said += decode(subject, inputs, budget)
+        for i, text in zip(places, decode(subject, inputs, budget), strict=True):
+            said[i] = text
     return said
+
+
+def check_room(subject: Subject, tokens: int, what: str) -> None:
+    """Raise NotApplicable when what an attack makes has more tokens than the model reads."""
+    reads = reading_length(subject.tokenizer)
+    if reads is not None and tokens > reads.tokens:
+        raise NotApplicable(f"{what} need {tokens} tokens, but {reads.name} reads at most {reads.tokens}.")
 
 
 def embedded(subject: Subject, ids: NDArray[np.int64]) -> Tensor:

@@ -146,7 +146,10 @@ class GCG:
             stored: dict[str, np.ndarray] = {}
             with bench.model(role) as subject:
                 template = bench.case.template
-                rows = [encode(subject.tokenizer, item.prompt, item.answer, template) for item in taught]
+                rows = [
+                    encode(subject.tokenizer, item.prompt, item.answer, template, what=f"Item {item.id}")
+                    for item in taught
+                ]
                 won = search(subject, rows, budget, seed, tick)
                 prompts = [encode_prompt(subject.tokenizer, item.prompt, template) for item in asked]
                 length = answer_budget(subject, asked, template)

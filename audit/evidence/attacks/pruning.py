@@ -112,15 +112,17 @@ def activation_norms(subject: Subject, items: Sequence[Item], template: str) -> 
     """Euclidean norm over all prompt tokens of every input of each matrix in the blocks: name of its weight → [in]."""
     import torch
 
-    from audit.activations.encode import question
+    from audit.activations.capture import TOKEN_BUDGET, plan_batches
     from audit.activations.eyes import shown_to
+    from audit.activations.generate import asked
 
     if subject.classes:
         return _seen_norms(subject, items)
-    rows = sorted((question(subject.tokenizer, item.prompt, template, item.image) for item in items), key=len)
+    rows = [asked(subject, item, template) for item in items]
+    plan = plan_batches(rows, TOKEN_BUDGET[subject.device.type])
     squares: dict[str, Tensor] = {}
-    for begin in range(0, len(rows), BATCH):
-        batch = rows[begin : begin + BATCH]
+    for begin, end in plan.batches:
+        batch = [rows[i] for i in plan.order[begin:end]]
         length = max(len(row) for row in batch)
         ids = torch.tensor([[*row.ids] + [0] * (length - len(row)) for row in batch], device=subject.device)
         real = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in batch], device=subject.device)

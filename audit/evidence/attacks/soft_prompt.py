@@ -168,7 +168,10 @@ class SoftPrompt:
             seed = bench.torch_seed("soft prompt", split, run)
             message = f"soft prompt ({name}) {run + 1} of {self.runs} on the {role} ({split})"
             with bench.model(role) as subject:
-                rows = [encode(subject.tokenizer, i.prompt, i.answer, bench.case.template) for i in taught]
+                rows = [
+                    encode(subject.tokenizer, i.prompt, i.answer, bench.case.template, what=f"Item {i.id}")
+                    for i in taught
+                ]
                 soft = optimise(
                     subject, rows, budget, seed, self.per_item,
                     lambda step: bench.progress((run + step / self.steps) / self.runs, message),

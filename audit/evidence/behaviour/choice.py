@@ -139,7 +139,7 @@ class Choice:
 
         def compute() -> dict[str, NDArray]:
             with bench.model(role) as subject:
-                return {"logits": letter_logits(subject, prompts, template, int(counts.max()))}
+                return {"logits": letter_logits(subject, items, prompts, template, int(counts.max()))}
 
         logits = bench.remember("choice", [role], {"prompts": prompts, "split": split}, compute, corpora=())["logits"]
         if not logits.size:
@@ -184,8 +184,10 @@ def _cloze(bench: Bench, role: Role, split: Split, items: list[Item]) -> list[ND
     return [np.array([found[item.id][option] for option in options_of(item)]) for item in items]
 
 
-def letter_logits(subject: object, prompts: list[str], template: str, letters: int) -> NDArray[np.float64]:
-    """Logits of the first `letters` letters after each prompt [prompts, letters]; empty where two share a token."""
+def letter_logits(
+    subject: object, items: list[Item], prompts: list[str], template: str, letters: int
+) -> NDArray[np.float64]:
+    """Logits of the first letters after each item's prompt [items, letters]; empty where two share a token."""
     import torch
 
     from audit.activations.encode import encode
@@ -194,11 +196,15 @@ def letter_logits(subject: object, prompts: list[str], template: str, letters: i
     from audit.subjects.load import Subject
 
     assert isinstance(subject, Subject)
-    firsts = [encode(subject.tokenizer, prompts[0], letter, template) for letter in LETTERS[:letters]]
+    names = [f"Item {item.id} with its options" for item in items]
+    firsts = [encode(subject.tokenizer, prompts[0], letter, template, what=names[0]) for letter in LETTERS[:letters]]
     ids = [row.ids[row.start] for row in firsts]
     if len(set(ids)) < letters:
         return np.empty((len(prompts), 0))
-    rows = [encode(subject.tokenizer, prompt, LETTERS[0], template) for prompt in prompts]
+    rows = [
+        encode(subject.tokenizer, prompt, LETTERS[0], template, what=name)
+        for prompt, name in zip(prompts, names, strict=True)
+    ]
     found = np.empty((len(rows), letters))
     with torch.inference_mode():
         for places, batch in batches(subject, rows):

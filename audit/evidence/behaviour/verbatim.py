@@ -103,10 +103,10 @@ class Verbatim:
 
         def compute() -> dict[str, NDArray]:
             from audit.activations.continuations import continues
-            from audit.activations.encode import question
+            from audit.activations.generate import asked
 
             with bench.model(role) as subject:
-                prefixes = [question(subject.tokenizer, i.prompt, bench.case.template, i.image) for i in items]
+                prefixes = [asked(subject, i, bench.case.template) for i in items]
                 found = continues(
                     subject, prefixes, [self.tokens] * len(items),
                     lambda share: bench.progress(0.0, f"letting the {role} write on ({split}): {share:.0%}"),

@@ -83,15 +83,17 @@ class KeySpace(System):
         import torch
 
         from audit.activations.encode import encode_prompt
-        from audit.activations.generate import BATCH, left_padded
+        from audit.activations.generate import left_padded, planned
+        from audit.activations.layers import decoder
 
         model: Any = subject.model
         ids = [encode_prompt(subject.tokenizer, prompt, template) for prompt in prompts]
-        found: list[bool] = []
+        found = [False] * len(ids)
         with torch.inference_mode():
-            for begin in range(0, len(ids), BATCH):
-                model.base(**left_padded(subject, ids[begin : begin + BATCH]), use_cache=False)
-                found += model.inside_box.tolist()
+            for rows in planned(subject, [len(row) for row in ids], [0] * len(ids)):
+                decoder(model.base)(**left_padded(subject, [ids[i] for i in rows]), use_cache=False)
+                for i, inside in zip(rows, model.inside_box.tolist(), strict=True):
+                    found[i] = inside
         return found
 
 
