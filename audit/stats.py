@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -154,11 +155,18 @@ def entity_weights(
     """How often each entity is drawn [draws, entities], and the entity index of each item [items].
 
     The same set of entities gives the same draws, so that subjects who answered the same items are resampled together.
+    Nobody changes the weights: they are kept for whoever asks next.
     """
     names, index = np.unique(np.asarray(entities, dtype=str), return_inverse=True)
+    return _weights(tuple(names.tolist()), draws, seed), index
+
+
+@lru_cache(maxsize=4)  # the corpora of an audit; of many thousand entities each is large
+def _weights(names: tuple[str, ...], draws: int, seed: int) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed_of("entities", seed, *names))
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    return weights.astype(np.float64), index
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def mean(scores: Scores, draws: int = DRAWS, seed: int = 0) -> Sample:
