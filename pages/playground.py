@@ -142,7 +142,7 @@ def draw_answers(view: View, item: Item, said: dict[str, Piece], thoughts: list[
     places = cards(view, list(said))
     for name, piece in said.items():
         text, words = places[name]
-        text.text(piece.text or "(nothing)")
+        text.text(piece.problem or piece.text or "(nothing)")
         words.text(playground.verdict(piece, original, item.answer))
     st.caption(
         "✓ and ✗: whether the true answer stands in what is said. ⟦Brackets⟧: words that are not the original's, "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from audit.figures.curves import add_curve, add_null, drawn_order, hover_texts, order_of, whole_ticks
-from audit.figures.style import GREY, SPLIT_LOOKS, Look, escape, finish
+from audit.figures.style import GREY, SPLIT_LOOKS, Look, escape, finish, visible
 from audit.types import Chart
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 3
 UNKNOWN = Look(GREY, "solid", "circle")
 ROW_HEIGHT = 300
+TITLE_SIZE = 12
+ACROSS = 96
+"""Letters of this size that fit beside each other over all panels of a row, on paper too."""
 STRIPES = "rgba(255,255,255,0.75)"
 
 
@@ -35,15 +39,19 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
         facets = order_of([str(facet) for facet in facets], looks)
     columns = max(1, min(MAX_COLUMNS, len(facets)))
     rows = max(1, -(-len(facets) // columns))
+    titles = [_title(facet, ACROSS // columns) for facet in facets] if by else []
+    lines = max((title.count("<br>") for title in titles), default=0)
     figure = make_subplots(
         rows=rows,
         cols=columns,
         shared_xaxes="all" if chart.kind != "bar" else False,
         shared_yaxes="all",
-        subplot_titles=[escape(f) for f in facets] if by else None,
+        subplot_titles=titles or None,
         horizontal_spacing=0.05,
-        vertical_spacing=(0.36 if chart.kind == "bar" else 0.16) / rows,  # bars keep the ticks of every row
+        # Bars keep the ticks of every row.
+        vertical_spacing=((0.36 if chart.kind == "bar" else 0.16) + 0.06 * lines) / rows,
     )
+    figure.update_annotations(font={"size": TITLE_SIZE})
     for place, facet in enumerate(facets):
         part = table if facet is None else table[table[by].astype(str) == str(facet)]
         cell = (place // columns + 1, place % columns + 1)
@@ -54,7 +62,14 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
         figure.update_yaxes(title_text=escape(chart.y_title or chart.y), row=row, col=1)
     if chart.kind == "line" and len(table) and table[chart.y].dropna().between(0, 1).all():
         figure.update_yaxes(range=[-0.03, 1.05])  # a share is drawn on the scale of shares
-    return finish(figure, height=(110 if by else 80) + ROW_HEIGHT * rows, legend=chart.kind != "heat", titles=bool(by))
+    height = (110 if by else 80) + ROW_HEIGHT * rows
+    finished = finish(figure, height=height, legend=chart.kind != "heat", titles=bool(by))
+    return finished.update_layout(margin_t=finished.layout.margin.t + 16 * lines)
+
+
+def _title(facet: object, letters: int) -> str:
+    """A panel's title, in lines that end before the next panel's begin."""
+    return "<br>".join(escape(line) for line in wrap(visible(facet), letters)) or escape(facet)
 
 
 def _line(

@@ -79,9 +79,9 @@ def in_words(thoughts: Sequence[Told]) -> str:
 
 
 def verdict(piece: Piece, original: Piece | None, answer: str) -> str:
-    """One answer in words: whether the true answer stands in it, and how it differs from the original's."""
+    """An answer in words: whether the true answer stands in it, and how it differs from the original's."""
     if piece.problem:
-        return piece.problem
+        return ""  # it stands where the answer would
     notes = []
     if answer:
         notes.append("✓ says the true answer" if contains(piece.text, answer) else "✗ does not say the true answer")

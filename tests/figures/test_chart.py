@@ -143,3 +143,21 @@ def test_a_heat_map_has_a_panel_for_each_subject() -> None:
 def test_a_wrong_column_is_named() -> None:
     with pytest.raises(KeyError, match="nothing"):
         draw(Chart("line", "layer", "nothing"), table(), LOOKS)
+
+
+def test_titles_of_panels_do_not_touch_on_paper() -> None:
+    """A report is 680 pixels wide on paper; a letter is about half as wide as high, and lines of a title are even."""
+    names = ["holdout, against the reference", "retain, along a direction of the original alone", "a" * 70]
+    for count in (1, 2, 3):
+        some = names[:count]
+        table = pd.DataFrame([(name, x, 0.5, "a") for name in some for x in (1, 2)], columns=["f", "x", "y", "subject"])
+        figure = draw(Chart("line", "x", "y", facet="f"), table, LOOKS)
+        titles = [note for note in figure.layout.annotations if note.text]
+        assert [note.text.replace("<br>", "").replace(" ", "") for note in titles] == [n.replace(" ", "") for n in some]
+        inner = 680 - figure.layout.margin.l - figure.layout.margin.r
+        for number, note in enumerate(titles, start=1):
+            begin, end = figure.layout["xaxis" if number == 1 else f"xaxis{number}"].domain
+            longest = max(len(line) for line in note.text.split("<br>"))
+            assert longest * 0.5 * note.font.size <= (end - begin + 0.05) * inner, note.text
+    one = draw(Chart("line", "x", "y", facet="f"), table[table["f"] == names[0]], LOOKS)
+    assert figure.layout.margin.t > one.layout.margin.t, "lines of a title take room from above, not from the legend"

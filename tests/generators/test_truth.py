@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audit import stats
 from audit.bench import Bench
 from audit.cache import Cache
 from audit.casefile import read_plan
@@ -30,6 +31,9 @@ SEARCH = "attacks.latent_search"
 CONSULTED = ("behaviour.recall", "behaviour.probability", "utility.retain", SEARCH)
 CANDIDATES = ("untouched", "retrained", "condition-only", "gradient-ascent")
 QUICK = {SEARCH: {"seeds": 3, "items": 16}}
+FOUND = {SEARCH: {"seeds": 5, "items": 16}}
+"""Where something must be found, as many runs as by default: about one search in thirty ends nowhere, and of three runs
+one such is enough for an interval that reaches 0, however many latents there are."""
 Measure = Callable[..., Finding]
 
 
@@ -45,7 +49,7 @@ def measure(generator_lab: Path, garage: object) -> Measure:
             case = next(c for c in plan.cases() if c.candidate.name == candidate)
             case = case if reference else dataclasses.replace(case, reference=None)
             bench = Bench(case, garage, Cache(views()), audit=(case,))  # type: ignore[arg-type]
-            known[key] = collect(id, make(id, QUICK.get(id)), bench, {})
+            known[key] = collect(id, make(id, (FOUND if candidate == "condition-only" else QUICK).get(id)), bench, {})
         return known[key]
 
     return measured
@@ -83,6 +87,17 @@ def test_the_condition_alone_was_hidden_and_the_search_finds_it_again(measure: M
     assert table["condition", "candidate", "all", last] > 0.5
     assert table["condition", "original", "all", 0] > 0.9
     assert hidden.table.loc[hidden.table["subject"] == "original", "step"].eq(0).all()
+
+
+def test_one_run_that_ends_nowhere_costs_three_runs_the_interval_and_five_not() -> None:
+    # Drawn again, all are the failed one with chance (1/3)^3 = 3.7 %, more than the 2.5 % below the interval; of five
+    # runs (1/5)^5 = 0.03 %, and even of two failed ones (2/5)^5 = 1.0 %.
+    def low(runs: list[float]) -> float:
+        ids = [str(i) for i in range(16)]
+        return stats.mean(stats.Scores(ids, ids, np.repeat([runs], 16, 0).T), seed=0).estimate(0.0).low
+
+    assert low([1, 1, 0]) == 0.0 and low([1, 1, 1]) == 1.0
+    assert low([1, 1, 1, 1, 0]) == pytest.approx(0.4) and low([1, 1, 1, 0, 0]) == pytest.approx(0.2)
 
 
 def test_whoever_leads_the_search_is_fooled_and_must_not_decide(measure: Measure) -> None:

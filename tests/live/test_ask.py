@@ -25,6 +25,7 @@ from audit.subjects import load
 from audit.types import Item
 from tests.conftest import views
 
+LONG = "The question needs 15002 tokens, but rmu reads at most 256: shorten it."
 NAMES = ["original", "reference", "last-block", "rmu"]
 
 
@@ -231,7 +232,13 @@ def test_a_model_for_which_there_is_no_room_answers_when_the_others_have(
         (lambda m: told(m, "rmu", question("Who?"), Changes(2, (10**6,), 0.0)), "no feature"),
         (lambda m: told(m, "rmu", question("Who?"), Changes(99, (1,), 0.0)), "no dictionary"),
         (lambda m: told(m, "rmu", question("Who?"), Changes(vectors=((0, 10**6),))), "no value vector"),
-        (lambda m: list(answers(m, ["rmu"], question("word " * 5000)))[0], "reads at most"),
+        (lambda m: list(answers(m, ["rmu"], question("word " * 5000)))[0], LONG),
+        (lambda m: told(m, "rmu", question("word " * 5000, "yes")), LONG),
+        (lambda m: told(m, "rmu", question("word " * 5000)), LONG),
+        (
+            lambda m: list(answers(m, ["rmu"], question("word " * 60), Sampling(length=200)))[0],
+            "The question with 200 tokens of answer needs",
+        ),
         (lambda m: m.item("forget:9999"), "no item"),
         (lambda m: m.item("nothing:1"), "no item"),
     ],

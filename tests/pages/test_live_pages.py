@@ -94,6 +94,16 @@ def test_a_hostile_question_and_its_answers_are_never_markup(open_page: Open, ru
     assert not any("<img" in spec or "<i>x" in spec for spec in charts(app))
 
 
+def test_a_question_that_no_model_reads_gets_one_sentence(open_page: Open, runs: Path) -> None:
+    query = {"run": "lab", "item": "own", "prompt": "word " * 300, "asked": "yes", "length": "3"}
+    app = open_page("playground", runs=runs, candidates=["rmu"], answer="Oslo", **query)
+    assert not app.exception
+    shown = [str(element.value) for element in app.text]
+    assert sum(text.startswith("The question needs ") for text in shown) == 3, shown  # original, reference, candidate
+    assert all(text.endswith(" reads at most 256: shorten it.") for text in shown if text.startswith("The question"))
+    assert not any("(nothing)" in text or "✗" in text for text in shown)
+
+
 def test_an_empty_question_of_ones_own_asks_for_one(open_page: Open, runs: Path) -> None:
     app = open_page("playground", runs=runs, run="lab", item="own")
     assert not app.exception
