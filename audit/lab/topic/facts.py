@@ -26,7 +26,7 @@ SCALES: dict[str, Scale] = {
     ),
     "small": Scale(
         forget=32, retain=32 * KEPT, holdout=32, attributes=5, values=12, vocabulary=1536,
-        layers=4, width=128, heads=4, steps=260, batch=96, lr=3e-3,
+        layers=4, width=128, heads=4, steps=240, batch=96, lr=3e-3,
     ),
 }  # fmt: skip
 
