@@ -138,3 +138,24 @@ def test_its_classes_are_named_or_numbered(pipeline: SubjectSpec, monkeypatch: p
         draw(subject, asked("star"))
     with pytest.raises(CorpusError, match=r"forget:0 has no condition \(label\)"):
         draw(subject, asked(None))
+
+
+def test_the_real_library_draws_the_same(pipeline: SubjectSpec, tmp_path: Path) -> None:
+    """A tiny untrained DDIM pipeline, drawn from by us and by the library itself."""
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    import torch
+
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
+        norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+    )  # fmt: skip
+    pipe = diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(num_train_timesteps=50))
+    pipe.set_progress_bar_config(disable=True)
+    pipe.save_pretrained(tmp_path / "real", safe_serialization=True)
+    subject = load(dataclasses.replace(pipeline, path=str(tmp_path / "real")), device="cpu")
+    states, images = look(subject, asked(None))
+    for k in range(3):
+        own = pipe(batch_size=1, generator=[torch.Generator().manual_seed(k)], output_type="np").images[0]
+        assert np.abs(images[k].astype(float) - 255 * own).max() <= 1  # rounded
+    assert np.isfinite(states).all() and states.shape[2] == 3 and (images[0] != images[1]).any()
