@@ -17,7 +17,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 ]  # fmt: skip
-"""Quiet in a closed network, and WebGL (which the maps need) without a graphics card."""
+"""Quiet in a closed network, and WebGL (which scatter charts use) without a graphics card."""
 
 
 def system_chromium() -> str | None:
