@@ -31,7 +31,7 @@ def _row(row: LadderRow, look: Look) -> str:
     name = f'<th scope="row"><span class="swatch" style="background:{look.colour}"></span>{escape(row.name)}{gaps}</th>'
     verdict = (
         f'<td class="verdict {judgement.verdict}"><strong>{VERDICTS[judgement.verdict]}</strong>'
-        f"<span>{escape(judgement.sentence)}</span></td>"
+        f"<span>{escape(' '.join(filter(None, (judgement.sentence, row.beneath))))}</span></td>"
     )
     kept = judgement.utility
     utility = f'<td class="utility {kept}">{UTILITY_MARKS[kept]} {UTILITIES[kept]}</td>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from audit.types import Finding, Place, Residual, Status, Utility, Verdict
 from audit.views.words import RUNGS
 
 MOST_SHOWN = 4
+GUARD = "behaviour.guard"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class LadderRow:
     steps: tuple[Step, ...]
     gaps: int
     """How many findings hold no number."""
+    beneath: str = ""
+    """What was found out about the weights under a system that only hides; empty for a plain checkpoint."""
 
 
 def ladder(findings: Mapping[str, Mapping[str, Finding]], policy: Policy) -> list[LadderRow]:
@@ -50,7 +54,13 @@ def _row(name: str, found: Sequence[Finding], policy: Policy) -> LadderRow:
         limit = policy.rules[place].limit
         steps.append(Step(place, rung.state, RUNGS[place][rung.state], rung.residual, title, limit))
     gaps = sum(finding.status not in (Status.MEASURED, Status.IMPORTED) for finding in found)
-    return LadderRow(name, judgement, tuple(steps), gaps)
+    return LadderRow(name, judgement, tuple(steps), gaps, _beneath(name, found))
+
+
+def _beneath(name: str, found: Sequence[Finding]) -> str:
+    notes = [f.note.removeprefix(name) for f in found if f.id == GUARD and f.status is Status.MEASURED]
+    said = [part for note in notes for part in re.split(r"(?<=\.) ", note) if "weight" in part]
+    return said[0] if said else ""
 
 
 def telling(rows: Sequence[LadderRow]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -53,3 +54,9 @@ def test_texts_are_escaped(place: str) -> None:
     given = row(**{place: hostile})
     html = ladder_html([given], looks([given.name]))
     assert "<script" not in html and "&lt;script&gt;" in html
+
+
+def test_what_a_guard_leaves_of_the_weights_is_said_beside_the_verdict() -> None:
+    given = replace(row(sentence="It hides it."), beneath="Its weights are <the original's>.")
+    html = ladder_html([given], looks([given.name]))
+    assert "<span>It hides it. Its weights are &lt;the original" in html

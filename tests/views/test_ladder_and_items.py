@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
 from audit.policy import load_policy
@@ -47,6 +49,16 @@ def test_the_headline_counts(findings: Findings) -> None:
     assert headline([rows[0], rows[0]], True).startswith("Of 2 candidates: 2 no longer say it but hold it inside")
 
 
+def test_what_a_guard_found_about_the_weights_under_it_stands_beside_its_verdict(findings: Findings) -> None:
+    """The one sentence on weights out of the guard's note, also where the candidate's name has the word in it."""
+    about = "Its weights are the original's, unchanged bit by bit: nothing was taken out of them."
+    note = f"weight guard is a guard: with it off it says 100% of the answers. {about} It acts on 100% of the prompts."
+    guard = dataclasses.replace(findings["hides"]["probes.linear"], id="behaviour.guard", note=note)
+    [row] = ladder({"weight guard": {**findings["hides"], guard.id: guard}}, load_policy())
+    assert row.beneath == about
+    assert {row.beneath for row in ladder(findings, load_policy())} == {""}
+
+
 def test_blind_spots_are_those_of_what_a_verdict_rests_on(findings: Findings) -> None:
     titles = [title for title, _ in blind_spots(findings, load_policy())]
     assert "Linear probe" in titles and "Relearning" in titles
@@ -77,8 +89,6 @@ def test_what_is_said_is_joined_by_item(findings: Findings) -> None:
 
 def test_a_subject_that_was_not_asked_has_a_missing_value(findings: Findings) -> None:
     found = findings["hides"]["probes.linear"]
-    import dataclasses
-
     part = found.items[~((found.items["subject"] == "candidate") & (found.items["item"] == "forget:0"))]
     given = {"hides": {**findings["hides"], "probes.linear": dataclasses.replace(found, items=part)}}
     table = items.by_subject(given, "probes.linear")
