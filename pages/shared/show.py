@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -23,8 +24,12 @@ from pages.shared import kept
 from pages.shared.state import View
 from pages.shared.theme import literal
 
+PAINTED = "painted"
 MOST_ROWS = 2000
 """Rows of a table that are sent to the browser; the file to download holds all."""
+WORDS_FIRST = 1.2
+"""Seconds that a visitor's first chart waits, so that the browser draws the words above it without it: it draws all
+that it has in one go, and its first chart takes it longer than everything else."""
 CARD = 400
 """Least width of an answer beside another, in pixels."""
 
@@ -132,6 +137,9 @@ def plot(
     modes: Iterable[Literal["points", "box", "lasso"]] = ("box", "lasso"),
 ) -> None:
     """A figure with the configuration that keeps it from offering an upload; `picked` is called after a selection."""
+    if not st.session_state.get(PAINTED):
+        st.session_state[PAINTED] = True
+        time.sleep(WORDS_FIRST)
     if picked is None:
         st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=alt)
     else:

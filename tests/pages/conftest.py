@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.shared import state
+from pages.shared import show, state
 from tests.pages import shapes, synthetic
 
 APP = Path(__file__).parent.parent.parent / "app.py"
@@ -45,6 +45,7 @@ def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
         app.switch_page(f"pages/{page}.py").run()
         return app
 
+    monkeypatch.setattr(show, "WORDS_FIRST", 0)  # no browser has to draw anything
     with shapes.registered():
         yield opened
 
