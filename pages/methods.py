@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-from audit.catalogue import evidence_class
-from audit.figures.facts import facts_html
+from audit.figures.cards import cards_html, table_html
 from audit.policy import load_policy
 from audit.views import methods, systems
 from audit.views.words import PLACES
-from pages.shared import show
 from pages.shared.state import head
 
 LADDER = """
@@ -61,44 +58,16 @@ def draw_rules() -> None:
     st.markdown(VERDICTS)
     st.text(f"The policy “{policy.name}” sets these limits on the residual. A pipeline may go on with: "
             f"{methods.accepted(policy)}.")  # fmt: skip
-    show.frame(methods.policy_table(policy), "policy", {}, "Thresholds of the policy")
+    st.html(table_html("Thresholds of the policy", methods.policy_table(policy)))
 
 
 def draw_systems() -> None:
     """Every kind of system that a candidate may be, and the settings of each."""
     st.subheader("Systems")
     st.markdown(SYSTEMS)
-    for row in systems.table().itertuples(index=False):
-        draw_system(*row)
+    st.html(cards_html(systems.cards()))
     st.text("What a plain subject is, is told by its files:")
-    show.frame(systems.models().drop(columns="kind"), "plain-subjects", {}, "Kinds of plain subjects")
-
-
-@st.fragment
-def draw_system(kind: str, what: str, how: str, seen: str, covers: str) -> None:
-    """One kind of system, from its class."""
-    label = f"**{what[:1].upper()}{what[1:]}** {covers}"
-    with st.expander(label, icon=":material/shield:", key=f"system-{kind}", on_change="rerun") as card:
-        st.html(facts_html({"How it works": how, "Seen of it": seen, "Kind in case files": kind}))
-        if card.open:
-            rows = [(s.name, str(s.default), s.meaning) for s in systems.settings(kind)]
-            frame = pd.DataFrame(rows, columns=["setting", "default", "meaning"])
-            show.frame(frame, f"settings-{kind}", {}, f"Settings of {what}")
-
-
-@st.fragment
-def draw_evidence(id: str) -> None:
-    """One evidence, from its class; its tables come when it is opened, or the page would carry a hundred of them."""
-    cls = evidence_class(id)
-    label = f"**{cls.title}** {cls.question}"
-    with st.expander(label, icon=":material/science:", key=f"method-{id}", on_change="rerun") as card:
-        st.html(facts_html(methods.facts(id)))
-        if not card.open:
-            return
-        settings = methods.settings_table(id)
-        if len(settings):
-            show.frame(settings, f"settings-{id}", {}, f"Settings of {cls.title}")
-        show.frame(methods.columns_table(id), f"columns-{id}", {}, f"Columns of the table of {cls.title}")
+    st.html(table_html("Kinds of plain subjects", systems.models().drop(columns="kind")))
 
 
 head(__file__, "Methods", "What is measured, against what, and what it cannot tell; and how a verdict follows from it.")
@@ -106,5 +75,4 @@ draw_rules()
 draw_systems()
 for place, ids in methods.by_place().items():
     st.subheader(PLACES[place])
-    for id in ids:
-        draw_evidence(id)
+    st.html(cards_html([methods.card(id) for id in ids]))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 import pandas as pd
 
 from audit.catalogue import CATALOGUE, by_default, evidence_class
+from audit.figures.cards import Card
 from audit.policy import Policy
 from audit.types import Access, Place, Verdict
 
@@ -100,6 +101,13 @@ def facts(id: str) -> dict[str, str]:
         "After": cls.source,
         "Measured": when(id),
     }
+
+
+def card(id: str) -> Card:
+    """All of an evidence on one card."""
+    cls = evidence_class(id)
+    tables = {"Settings": settings_table(id), "Columns of its table": columns_table(id)}
+    return Card(cls.title, cls.question, facts(id), tables)
 
 
 def settings_table(id: str) -> pd.DataFrame:

@@ -12,12 +12,14 @@ import pandas as pd
 
 from audit._casepaths import place_part
 from audit.errors import CaseError, SubjectError
+from audit.figures.cards import Card
 from audit.subjects.settings import settings_from
 from audit.subjects.systems.kinds import KIND, SYSTEMS, system_class, system_of
 from audit.types import Access, SubjectSpec
 from audit.views.methods import Setting, settings_of_class
 
 PLAIN = "a plain model"
+SETTING = ["setting", "default", "meaning"]
 EVERYTHING = "text, logits, hidden states, weights"
 MODELS: dict[str, tuple[str, str, str, str]] = {
     "image classifier": (
@@ -93,6 +95,18 @@ def table() -> pd.DataFrame:
         cls = system_class(kind)
         rows.append((kind, cls.title, cls.does, seen(kind), cls.papers))
     return pd.DataFrame(rows, columns=["kind", "what it is", "how it works", "seen of it", "covers"])
+
+
+def cards() -> list[Card]:
+    """Every kind with its settings, a card each."""
+    return [
+        Card(
+            f"{what[:1].upper()}{what[1:]}", covers,
+            {"How it works": how, "Seen of it": seen, "Kind in case files": kind},
+            {"Settings": pd.DataFrame([(s.name, str(s.default), s.meaning) for s in settings(kind)], columns=SETTING)},
+        )
+        for kind, what, how, seen, covers in table().itertuples(index=False)
+    ]  # fmt: skip
 
 
 def models() -> pd.DataFrame:
