@@ -34,7 +34,7 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
         layer = st.select_slider("Layer", layers, value=layers[-1], key="map-layer", bind="query-params")
     layer = layer if layer in layers else layers[-1]
     points, total = drift.points(table, method, layer)
-    crowd = drift.on_layer(table, method, layer) if total > len(points) else None
+    crowd = drift.crowd(table, method, layer) if total > len(points) else None
     order = drift.subjects(points, view.shown)
     picked = st.session_state.get(PICKED, [])
     show.plot(

@@ -14,8 +14,10 @@ from audit.views.tables import values_of, where
 
 METHODS = {"pca": "PCA (the original's axes)", "umap": "AlignedUMAP"}
 LISTED = ["item", "split", "entity", "attribute", "prompt", "answer"]
-BUDGET = 2_000
-"""Points of one figure that are points, each with its text; where there are more, all lie behind as a picture."""
+CROWD = ["method", "layer", "subject", "split", "trustworthiness", "x", "y"]
+MOST, SOME = 2_000, 600
+"""Up to MOST points of one figure are points, each with its text; of more all lie behind as a picture, and SOME are
+points: a browser needs longer for a thousand of them than for all the rest of a page."""
 
 
 def methods(table: pd.DataFrame) -> dict[str, str]:
@@ -34,17 +36,22 @@ def on_layer(table: pd.DataFrame, method: str, layer: int) -> pd.DataFrame:
 
 
 def points(table: pd.DataFrame, method: str, layer: int) -> tuple[pd.DataFrame, int]:
-    """The points of one layer's maps and how many there are; over the budget some items, the same in every map.
+    """The points of one layer's maps and how many there are; of too many some items, the same in every map.
 
     Drawn at random, always alike: every n-th would meet the same attribute of each entity.
     """
-    found = on_layer(table, method, layer)
-    total = len(found)
-    if total > BUDGET:
-        ids = np.array(values_of(found, "item"), dtype=object)
-        some = np.random.default_rng(0).permutation(len(ids))[: len(ids) * BUDGET // total]
-        found = where(found, item=set(ids[some]))
-    return found, total
+    there = where(table[["method", "layer", "item"]], method=method, layer=layer)["item"]
+    total = len(there)
+    if total > MOST:
+        ids = there.unique()
+        some = np.random.default_rng(0).permutation(len(ids))[: len(ids) * SOME // total]
+        there = there[there.isin(ids[some])]
+    return table.loc[there.index], total
+
+
+def crowd(table: pd.DataFrame, method: str, layer: int) -> pd.DataFrame:
+    """Every point of one layer's maps, without the texts, which would take longer to select than all the rest."""
+    return where(table[[name for name in CROWD if name in table]], method=method, layer=layer)
 
 
 def drawn(points: pd.DataFrame, total: int) -> str:

@@ -34,10 +34,13 @@ def test_a_crowded_map_keeps_the_same_items_in_every_map(findings: Findings, mon
     table = together(one(findings, "drift.map"))
     found, total = drift.points(table, "pca", 4)
     assert (len(found), total) == (200, 200)  # 40 items, five subjects
-    monkeypatch.setattr(drift, "BUDGET", 120)
+    monkeypatch.setattr(drift, "MOST", 199)
+    monkeypatch.setattr(drift, "SOME", 120)
     found, total = drift.points(table, "pca", 4)
     assert (len(found), total) == (120, 200)  # 40 * 120 / 200 = 24 items in five maps
     assert found.groupby("subject")["item"].agg(frozenset).nunique() == 1
+    crowd = drift.crowd(table, "pca", 4)
+    assert len(crowd) == 200 and set(crowd) == set(drift.CROWD)  # the picture behind holds them all
 
 
 @pytest.mark.parametrize("customdata", ["forget:1", ["forget:1"]])
