@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from audit.figures import bars
 from audit.figures.curves import add_curve, add_null, drawn_order, hover_texts, order_of, whole_ticks
-from audit.figures.style import GREY, SPLIT_LOOKS, Look, escape, finish, visible
+from audit.figures.style import SPLIT_LOOKS, Look, escape, finish, visible
 from audit.types import Chart
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MAX_COLUMNS = 3
-UNKNOWN = Look(GREY, "solid", "circle")
 ROW_HEIGHT = 300
 TITLE_SIZE = 12
 ACROSS = 96
 """Letters of this size that fit beside each other over all panels of a row, on paper too."""
-STRIPES = "rgba(255,255,255,0.75)"
 
 
 def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Figure:
@@ -37,32 +36,39 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
     facets: list[Any] = list(dict.fromkeys(table[by])) if by else [None]
     if chart.kind == "heat":
         facets = order_of([str(facet) for facet in facets], looks)
+    kind: str = chart.kind
     columns = max(1, min(MAX_COLUMNS, len(facets)))
+    if kind == "bar" and bars.too_long(table, chart, ACROSS // columns):
+        kind, columns = "lying", min(2, columns)
     rows = max(1, -(-len(facets) // columns))
     titles = [_title(facet, ACROSS // columns) for facet in facets] if by else []
     lines = max((title.count("<br>") for title in titles), default=0)
+    row_height = bars.height(table, chart) if kind == "lying" else ROW_HEIGHT
     figure = make_subplots(
         rows=rows,
         cols=columns,
-        shared_xaxes="all" if chart.kind != "bar" else False,
+        shared_xaxes="all" if kind != "bar" else False,
         shared_yaxes="all",
         subplot_titles=titles or None,
         horizontal_spacing=0.05,
-        # Bars keep the ticks of every row.
-        vertical_spacing=((0.36 if chart.kind == "bar" else 0.16) + 0.06 * lines) / rows,
+        # Standing bars keep the ticks of every row.
+        vertical_spacing=((0.36 if kind == "bar" else 0.16) * ROW_HEIGHT / row_height + 0.06 * lines) / rows,
     )
     figure.update_annotations(font={"size": TITLE_SIZE})
     for place, facet in enumerate(facets):
         part = table if facet is None else table[table[by].astype(str) == str(facet)]
         cell = (place // columns + 1, place % columns + 1)
-        DRAWERS[chart.kind](figure, part, chart, looks, cell, place == 0)
+        DRAWERS[kind](figure, part, chart, looks, cell, place == 0)
+    across, up = (
+        (chart.y_title or chart.y, "") if kind == "lying" else (chart.x_title or chart.x, chart.y_title or chart.y)
+    )
     for column in range(1, columns + 1):
-        figure.update_xaxes(title_text=escape(chart.x_title or chart.x), row=rows, col=column)
+        figure.update_xaxes(title_text=escape(across), row=rows, col=column)
     for row in range(1, rows + 1):
-        figure.update_yaxes(title_text=escape(chart.y_title or chart.y), row=row, col=1)
+        figure.update_yaxes(title_text=escape(up), row=row, col=1)
     if chart.kind == "line" and len(table) and table[chart.y].dropna().between(0, 1).all():
         figure.update_yaxes(range=[-0.03, 1.05])  # a share is drawn on the scale of shares
-    height = (110 if by else 80) + ROW_HEIGHT * rows
+    height = (110 if by else 80) + row_height * rows
     finished = finish(figure, height=height, legend=chart.kind != "heat", titles=bool(by))
     return finished.update_layout(margin_t=finished.layout.margin.t + 16 * lines)
 
@@ -83,7 +89,7 @@ def _line(
             figure,
             part[part[chart.color] == name],
             name,
-            looks.get(name, UNKNOWN),
+            looks.get(name, bars.UNKNOWN),
             x=chart.x,
             y=chart.y,
             low=chart.low,
@@ -92,48 +98,6 @@ def _line(
             cell=cell,
             legend=first,
             rank=rank,
-        )
-
-
-def _bar(
-    figure: go.Figure, part: pd.DataFrame, chart: Chart, looks: Mapping[str, Look], cell: tuple[int, int], first: bool
-) -> None:
-    import plotly.graph_objects as go
-
-    for name in order_of(part[chart.color].tolist(), looks):
-        frame = _one_bar_each(part[part[chart.color] == name].dropna(subset=[chart.y]), chart)
-        look = looks.get(name, UNKNOWN)
-        figure.add_trace(
-            go.Bar(
-                x=[escape(value) for value in frame[chart.x]],
-                y=frame[chart.y],
-                name=escape(name),
-                legendgroup=escape(name),
-                showlegend=first,
-                marker={
-                    "color": look.colour,
-                    "pattern": {
-                        "shape": look.pattern,
-                        "fillmode": "overlay",
-                        "fgcolor": STRIPES,
-                        "size": 7,
-                        "solidity": 0.3,
-                    },
-                },
-                error_y=_errors(frame, chart),
-                text=hover_texts(frame, name, chart.x, chart.y, chart.low, chart.high, [*chart.hover, "rows"]),
-                textposition="none",
-                hovertemplate="%{text}<extra></extra>",
-            ),
-            row=cell[0],
-            col=cell[1],
-        )
-    if chart.null and part[chart.null].notna().any():
-        figure.add_hline(
-            y=float(part[chart.null].mean()),
-            line={"color": GREY, "dash": "dot", "width": 1.6},
-            row=cell[0],
-            col=cell[1],
         )
 
 
@@ -151,7 +115,7 @@ def _scatter(
         figure.update_layout(scattermode="group", scattergap=0.5)  # subjects beside each other, not on top
     for name in order_of(part[chart.color].tolist(), looks):
         frame = part[part[chart.color] == name].dropna(subset=[chart.x, chart.y])
-        look = looks.get(name, UNKNOWN)
+        look = looks.get(name, bars.UNKNOWN)
         kind = go.Scattergl if number else go.Scatter
         figure.add_trace(
             kind(
@@ -194,27 +158,4 @@ def _heat(
         figure.update_layout(coloraxis={"colorscale": "Cividis", "colorbar": {"title": {"text": escape(value)}}})
 
 
-def _one_bar_each(frame: pd.DataFrame, chart: Chart) -> pd.DataFrame:
-    """A table of items has many rows at one place of the x axis; its bar is their mean."""
-    if not frame[chart.x].duplicated().any():
-        return frame
-    numbers = [chart.y, *(c for c in (chart.low, chart.high, chart.null) if c)]
-    means = frame.groupby(chart.x, sort=False)[numbers].mean()
-    return means.assign(rows=frame.groupby(chart.x, sort=False).size()).reset_index()
-
-
-def _errors(frame: pd.DataFrame, chart: Chart) -> dict[str, Any] | None:
-    if not (chart.low and chart.high):
-        return None
-    value = frame[chart.y]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": (frame[chart.high] - value).to_numpy(),
-        "arrayminus": (value - frame[chart.low]).to_numpy(),
-        "color": GREY,
-        "thickness": 1.5,
-    }
-
-
-DRAWERS = {"line": _line, "bar": _bar, "scatter": _scatter, "heat": _heat}
+DRAWERS = {"line": _line, "bar": bars.stand, "lying": bars.lie, "scatter": _scatter, "heat": _heat}
