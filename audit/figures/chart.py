@@ -66,6 +66,8 @@ def draw(chart: Chart, table: pd.DataFrame, looks: Mapping[str, Look]) -> go.Fig
         figure.update_xaxes(title_text=escape(across), row=rows, col=column)
     for row in range(1, rows + 1):
         figure.update_yaxes(title_text=escape(up), row=row, col=1)
+    if chart.kind == "heat":
+        figure.update_layout(coloraxis=_colours(figure, chart.hover[0]))
     if chart.kind == "line" and len(table) and table[chart.y].dropna().between(0, 1).all():
         figure.update_yaxes(range=[-0.03, 1.05])  # a share is drawn on the scale of shares
     height = (110 if by else 80) + row_height * rows
@@ -154,8 +156,19 @@ def _heat(
         col=cell[1],
     )
     figure.update_yaxes(showgrid=False, ticks="", row=cell[0], col=cell[1])
-    if first:
-        figure.update_layout(coloraxis={"colorscale": "Cividis", "colorbar": {"title": {"text": escape(value)}}})
+
+
+def _colours(figure: go.Figure, title: str) -> dict[str, Any]:
+    """One scale for all panels, from the least to the greatest number in them.
+
+    Left to itself the scale of a panel that holds one number alone reaches half beyond it, and so do all.
+    """
+    import numpy as np
+
+    numbers = np.concatenate([np.ravel(trace.z).astype(float) for trace in figure.data] or [np.empty(0)])
+    numbers = numbers[np.isfinite(numbers)]
+    ends = {"cmin": numbers.min(), "cmax": numbers.max()} if len(set(numbers)) > 1 else {}
+    return {"colorscale": "Cividis", "colorbar": {"title": {"text": escape(title)}}, **ends}
 
 
 DRAWERS = {"line": _line, "bar": bars.stand, "lying": bars.lie, "scatter": _scatter, "heat": _heat}

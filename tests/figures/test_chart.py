@@ -138,6 +138,10 @@ def test_a_heat_map_has_a_panel_for_each_subject() -> None:
     figure = draw(Chart("heat", "layer", "module", hover=("v",)), frame, LOOKS)
     assert [note.text for note in figure.layout.annotations] == ["original", "a"]
     assert [list(trace.z[0]) for trace in figure.data] == [[3.0], [1.0, 2.0]]
+    # One number alone in the original's panel: its own scale would reach from 2.5 to 3.5.
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (1.0, 3.0)
+    alone = draw(Chart("heat", "layer", "module", hover=("v",)), frame[2:], LOOKS)
+    assert alone.layout.coloraxis.cmin is None
 
 
 def test_a_wrong_column_is_named() -> None:
