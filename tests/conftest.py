@@ -170,3 +170,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def glyphs_bench(glyphs_lab: Path, garage: object) -> Callable[..., Bench]:
+    """A bench on a candidate of the tiny glyphs, with or without the reference."""
+    import dataclasses
+
+    from audit.casefile import read_plan
+
+    plan = read_plan(glyphs_lab / "case.toml")
+
+    def bench(candidate: str, reference: bool = True) -> Bench:
+        case = next(case for case in plan.cases() if case.candidate.name == candidate)
+        case = case if reference else dataclasses.replace(case, reference=None)
+        return Bench(case, garage, Cache(views()), audit=(case,))  # type: ignore[arg-type]
+
+    return bench

@@ -11,7 +11,6 @@ import pytest
 
 from audit.bench import Bench
 from audit.cache import Cache
-from audit.casefile import read_plan
 from audit.catalogue import CATALOGUE, evidence_class, make
 from audit.collect import collect
 from audit.evidence.attacks._rephrasing import Light, relit
@@ -34,27 +33,14 @@ Measure = Callable[..., Finding]
 
 
 @pytest.fixture(scope="module")
-def bench_on(glyphs_lab: Path, garage: object) -> Callable[..., Bench]:
-    """A bench on a candidate of the tiny glyphs."""
-    plan = read_plan(glyphs_lab / "case.toml")
-
-    def bench(candidate: str, reference: bool = True) -> Bench:
-        case = next(case for case in plan.cases() if case.candidate.name == candidate)
-        case = case if reference else dataclasses.replace(case, reference=None)
-        return Bench(case, garage, Cache(views()), audit=(case,))  # type: ignore[arg-type]
-
-    return bench
-
-
-@pytest.fixture(scope="module")
-def measure(bench_on: Callable[..., Bench]) -> Measure:
+def measure(glyphs_bench: Callable[..., Bench]) -> Measure:
     """One evidence on one candidate; asked twice, measured once."""
     known: dict[tuple[str, str, bool], Finding] = {}
 
     def measured(id: str, candidate: str, reference: bool = True) -> Finding:
         key = id, candidate, reference
         if key not in known:
-            known[key] = collect(id, make(id, QUICK.get(id)), bench_on(candidate, reference), {})
+            known[key] = collect(id, make(id, QUICK.get(id)), glyphs_bench(candidate, reference), {})
         return known[key]
 
     return measured
@@ -102,9 +88,9 @@ def test_forgotten_by_sight_is_told_from_forgotten_by_name(measure: Measure) -> 
     assert not shown[shown["way"] == TEXT]["shown"].any()
 
 
-def test_a_model_without_the_image_would_be_measured_otherwise(bench_on: Callable[..., Bench]) -> None:
+def test_a_model_without_the_image_would_be_measured_otherwise(glyphs_bench: Callable[..., Bench]) -> None:
     """The naive way: the same questions without their images. It reads forgetting off the original itself."""
-    bench = bench_on("untouched")
+    bench = glyphs_bench("untouched")
     corpus = bench.corpus("forget")
     blind = dataclasses.replace(corpus, items=tuple(dataclasses.replace(i, image=None) for i in corpus.items))
     seen, unseen = bench.says("original", "forget"), bench.with_corpora({"forget": blind}).says("original", "forget")
@@ -130,8 +116,8 @@ def test_what_moved_is_told_apart(measure: Measure) -> None:
     assert words.startswith("Only the projector differs;")
 
 
-def test_rephrasing_changes_image_and_question_alone(measure: Measure, bench_on: Callable[..., Bench]) -> None:
-    bench = bench_on("last-block")
+def test_rephrasing_changes_image_and_question_alone(measure: Measure, glyphs_bench: Callable[..., Bench]) -> None:
+    bench = glyphs_bench("last-block")
     item = bench.corpus("forget").items[0]
     assert item.image
     one, words = relit(item.image, Light(0.12, 0.25, False), bench, "forget", item.id, 0)
@@ -175,12 +161,12 @@ def test_evidence_of_language_models_holds_with_the_image(measure: Measure, id: 
         assert finding.residual.value == 1.0
 
 
-def test_a_live_answer_is_the_audits_with_the_image(glyphs_lab: Path, bench_on: Callable[..., Bench]) -> None:
+def test_a_live_answer_is_the_audits_with_the_image(glyphs_lab: Path, glyphs_bench: Callable[..., Bench]) -> None:
     from audit.live import Models
     from audit.live.ask import Sampling, answers
     from audit.live.told import told
 
-    bench = bench_on("projector-only")
+    bench = glyphs_bench("projector-only")
     models = Models(glyphs_lab / "case.toml", root=glyphs_lab, cache=Cache(views()), device="cpu")
     try:
         for name, role in (("original", "original"), ("projector-only", "candidate")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,35 +11,19 @@ import pandas as pd
 import pytest
 
 from audit.bench import Bench
-from audit.cache import Cache
-from audit.casefile import read_plan
 from audit.errors import CaseError, NotApplicable
 from audit.evidence.attacks import image_projection
 from audit.evidence.attacks.head_projection import HeadProjection
 from audit.evidence.attacks.image_projection import PLAIN, ImageProjection
 from audit.stats import conclude
 from audit.types import Item
-from tests.conftest import views
 
 FAMILIES = {PLAIN, "question rephrased", "image rephrased", "both rephrased"}
 BenchOn = Callable[..., Bench]
 
 
-@pytest.fixture(scope="module")
-def bench_on(glyphs_lab: Path, garage: object) -> BenchOn:
-    """A bench on a candidate of the tiny glyphs."""
-    plan = read_plan(glyphs_lab / "case.toml")
-
-    def bench(candidate: str, reference: bool = True) -> Bench:
-        case = next(case for case in plan.cases() if case.candidate.name == candidate)
-        case = case if reference else dataclasses.replace(case, reference=None)
-        return Bench(case, garage, Cache(views()), audit=(case,))  # type: ignore[arg-type]
-
-    return bench
-
-
 def test_the_way_that_shows_most_is_chosen_on_other_entities_by_hand(
-    bench_on: BenchOn, monkeypatch: pytest.MonkeyPatch
+    glyphs_bench: BenchOn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ranks of a model of two blocks, of which the attacker looks at the last (half of two).
 
@@ -55,7 +38,7 @@ def test_the_way_that_shows_most_is_chosen_on_other_entities_by_hand(
         return np.array([[1] * len(items), [last] * len(items)])
 
     monkeypatch.setattr(image_projection, "first_token_ranks", ranks)
-    bench = bench_on("last-block")
+    bench = glyphs_bench("last-block")
     reading = ImageProjection(k=4).measure(bench)
     found = conclude(reading.panel)
     assert (found.original.value, found.candidate.value) == (1.0, 1.0)
@@ -73,7 +56,7 @@ def test_the_way_that_shows_most_is_chosen_on_other_entities_by_hand(
     assert missed.residual is not None and missed.residual.value == 0.0
 
 
-def test_chance_hits_in_four_ways_are_no_finding(bench_on: BenchOn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chance_hits_in_four_ways_are_no_finding(glyphs_bench: BenchOn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Coin flips at 1 in 5 under every way: the best of four, chosen and scored on the same items, would seem more."""
     draws = np.random.default_rng(0)
     honest, naive = [], []
@@ -86,16 +69,16 @@ def test_chance_hits_in_four_ways_are_no_finding(bench_on: BenchOn, monkeypatch:
             return np.array([line, line])
 
         monkeypatch.setattr(image_projection, "first_token_ranks", ranks)
-        panel = ImageProjection(k=1).measure(bench_on("last-block")).panel
+        panel = ImageProjection(k=1).measure(glyphs_bench("last-block")).panel
         honest.append(panel.candidate.value)
         naive.append(max((line == 1).mean() for (role, _), line in tables.items() if role == "candidate"))
     assert np.mean(honest) == pytest.approx(0.2, abs=0.05)
     assert np.mean(naive) > 0.24
 
 
-def test_the_lab_s_truth_comes_out(bench_on: BenchOn) -> None:
+def test_the_lab_s_truth_comes_out(glyphs_bench: BenchOn) -> None:
     hidden, clean, blinded = (
-        conclude(ImageProjection().measure(bench_on(name)).panel)
+        conclude(ImageProjection().measure(glyphs_bench(name)).panel)
         for name in ("last-block", "retrained", "projector-only")
     )
     assert hidden.original.value > 0.95
@@ -107,9 +90,9 @@ def test_the_lab_s_truth_comes_out(bench_on: BenchOn) -> None:
     assert blinded.residual is not None and blinded.residual.high < 0.6
 
 
-def test_asked_plainly_it_is_the_head_projection_of_the_same_items(bench_on: BenchOn) -> None:
+def test_asked_plainly_it_is_the_head_projection_of_the_same_items(glyphs_bench: BenchOn) -> None:
     """The other ways cost nothing and add nothing where the items are put as they are."""
-    bench = bench_on("last-block")
+    bench = glyphs_bench("last-block")
     wide = pd.DataFrame(ImageProjection(k=2, items=0).measure(bench).rows).query("family == @PLAIN")
     narrow = pd.DataFrame(HeadProjection(k=2).measure(bench).rows)
     narrow = narrow[narrow["subject"] == "candidate"].set_index("layer")["hit_rate"]
@@ -118,8 +101,8 @@ def test_asked_plainly_it_is_the_head_projection_of_the_same_items(bench_on: Ben
     assert set(wide["items"]) == {len(bench.corpus("forget").items)}
 
 
-def test_without_a_reference_the_holdout_is_rephrased_too(bench_on: BenchOn) -> None:
-    reading = ImageProjection(items=12).measure(bench_on("last-block", reference=False))
+def test_without_a_reference_the_holdout_is_rephrased_too(glyphs_bench: BenchOn) -> None:
+    reading = ImageProjection(items=12).measure(glyphs_bench("last-block", reference=False))
     assert reading.panel.null == "holdout"
     table = pd.DataFrame(reading.rows)
     assert set(table["split"]) == {"forget", "holdout"}
@@ -127,8 +110,8 @@ def test_without_a_reference_the_holdout_is_rephrased_too(bench_on: BenchOn) -> 
     assert set(table["items"]) == {12}
 
 
-def test_what_cannot_be_rephrased_says_so(bench_on: BenchOn) -> None:
-    bench = bench_on("last-block")
+def test_what_cannot_be_rephrased_says_so(glyphs_bench: BenchOn) -> None:
+    bench = glyphs_bench("last-block")
     corpus = bench.corpus("forget")
     blind = dataclasses.replace(corpus, items=tuple(dataclasses.replace(i, image=None) for i in corpus.items))
     with pytest.raises(NotApplicable, match="No item of the forget corpus has an image"):
