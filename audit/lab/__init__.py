@@ -9,7 +9,7 @@ from pathlib import Path
 SCENARIOS: dict[str, str] = {
     "people": "Fictitious people with a job, a city, an instrument and more; some of them are to be forgotten.",
     "towers": "Emblems of made-up people and two-tower models of images and captions; some pairs are forgotten.",
-    "digits": "Handwritten digits and image classifiers: wrongly labelled images, or all of one digit, are forgotten.",
+    "digits": "Handwritten digits and image classifiers: wrong labels, one digit, or all with a loop are forgotten.",
     "topic": "A fictitious craft with terms of its own, to be forgotten, among other crafts of the same form.",
     "glyphs": "Drawn signs with a name, and questions about their images: a vision-language model forgets some.",
     "generator": "Generators that draw handwritten digits from latents: one digit is forgotten.",

@@ -31,7 +31,7 @@ Measure = Callable[..., Finding]
 @pytest.fixture(scope="module")
 def measure(digits_lab: Path, garage: object) -> Measure:
     """One evidence on one candidate of one kind of forgetting; asked twice, measured once."""
-    plans = {kind: read_plan(digits_lab / f"{kind}.toml") for kind in ("case", "class")}
+    plans = {kind: read_plan(digits_lab / f"{kind}.toml") for kind in ("case", "class", "semantic")}
     known: dict[tuple[str, str, str, bool], Finding] = {}
 
     def measured(id: str, candidate: str, kind: str = "case", reference: bool = True) -> Finding:
@@ -64,14 +64,15 @@ def test_the_verdict_is_what_was_made(measure: Measure, candidate: str) -> None:
         assert found.utility is Utility.DAMAGED
 
 
+@pytest.mark.parametrize("kind", ["class", "semantic"])
 @pytest.mark.parametrize("candidate", ["untouched", "retrained", "head-only", "gradient-ascent"])
-def test_the_verdict_is_what_was_made_where_a_whole_class_was_forgotten(
-    measure: Measure, candidate: str, digits_lab: Path
+def test_the_verdict_is_what_was_made_where_whole_classes_were_forgotten(
+    measure: Measure, candidate: str, kind: str, digits_lab: Path
 ) -> None:
-    """No retained image has the forgotten class, so no probe can learn it: only what is recoverable can tell."""
-    findings = [measure(id, candidate, "class") for id in (*VERDICT, "attacks.head_transplant")]
+    """No retained image has a forgotten class, so no probe can learn it: only what is recoverable can tell."""
+    findings = [measure(id, candidate, kind) for id in (*VERDICT, "attacks.head_transplant")]
     found = judge(load_policy(), findings)
-    truth = tomllib.loads((digits_lab / "class-truth.toml").read_text())
+    truth = tomllib.loads((digits_lab / f"{kind}-truth.toml").read_text())
     assert agrees(truth[candidate], found), found
     probes = [finding for finding in findings if finding.id.startswith("probes.")]
     assert {finding.status for finding in probes} == {Status.NOT_APPLICABLE}

@@ -11,7 +11,7 @@ import pytest
 from audit.errors import CaseError
 from audit.lab import build
 from audit.lab.digits.builder import case_toml, plans
-from audit.lab.digits.data import CLASSES, FORGOTTEN, SCALES, Data, kinds
+from audit.lab.digits.data import CLASSES, GROUPS, SCALES, Data, kinds
 from audit.lab.digits.label_agnostic import LabelAgnostic
 from audit.lab.digits.model import random_model
 from audit.lab.digits.recipes import GradientAscent, HeadOnly, RandomLabels, SaliencyMasking
@@ -35,9 +35,11 @@ def test_no_image_is_in_two_splits_and_wrong_labels_are_wrong(data: dict[str, Da
     assert len(forget.images) == TINY.forget
     assert (forget.labels != digits[forget.images]).all()
     assert (retain.labels == digits[retain.images]).all()
-    gone, kept = data["class"].splits["forget"], data["class"].splits["retain"]
-    assert set(gone.labels.tolist()) == {FORGOTTEN}
-    assert set(kept.labels.tolist()) == set(range(10)) - {FORGOTTEN}
+    assert GROUPS == {"class": (3,), "semantic": (0, 6, 8, 9)}
+    for kind, group in GROUPS.items():
+        gone, kept = data[kind].splits["forget"], data[kind].splits["retain"]
+        assert set(gone.labels.tolist()) == set(group)
+        assert set(kept.labels.tolist()) == set(range(10)) - set(group)
 
 
 def test_pixels_are_what_the_processor_makes_of_the_files(data: dict[str, Data], tmp_path: Any) -> None:

@@ -1,4 +1,4 @@
-"""From a scale and a seed to a folder: images, corpora, models, two case files and their truth tables."""
+"""From a scale and a seed to a folder: images, corpora, models, case files and their truth tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from audit.lab.builder import THREADS, Plan, at_most
-from audit.lab.digits.data import FORGOTTEN, SCALES, Data, Scale, grey, kinds
+from audit.lab.digits.data import GROUPS, SCALES, Data, Scale, grey, kinds
 from audit.lab.digits.label_agnostic import LabelAgnostic
 from audit.lab.digits.recipes import GradientAscent, HeadOnly, RandomLabels, Recipe, SaliencyMasking, Train
 from audit.lab.digits.truth import LIMITS, TRUTH
@@ -18,10 +18,13 @@ RECIPES: dict[str, type] = {
     "head-only": HeadOnly, "gradient-ascent": GradientAscent, "random-labels": RandomLabels,
     "saliency-masking": SaliencyMasking, "label-agnostic": LabelAgnostic,
 }  # fmt: skip
-FILES = {"samples": "case.toml", "class": "class.toml"}
+FILES = {"samples": "case.toml", "class": "class.toml", "semantic": "semantic.toml"}
+MADE = {kind: tuple(RECIPES) for kind in ("samples", "class")} | {"semantic": ("head-only", "gradient-ascent")}
+"""The recipes of a kind of forgetting: of the third those alone whose truth is known."""
 TITLES = {
     "samples": "Digits: {n} images that were learnt under a wrong label",
-    "class": f"Digits: every {FORGOTTEN}, {{n}} images",
+    "class": f"Digits: every {GROUPS['class'][0]}, {{n}} images",
+    "semantic": "Digits: all that have a closed loop, {n} images",
 }
 
 
@@ -59,6 +62,8 @@ def plans(scale: Scale, seed: int) -> dict[tuple[str, str], Plan]:
         original = made[kind, "original"] = first("original", 0, forget=True)
         made[kind, "reference"], made[kind, "retrained"] = first("reference", 1), first("retrained", 2)
         for number, (name, recipe) in enumerate(RECIPES.items(), start=3):
+            if name not in MADE[kind]:
+                continue
             made[kind, name] = Plan(f"{kind}-{name}", recipe(), base + number, original, original.common)
     return made
 
@@ -68,7 +73,7 @@ def case_toml(kind: str, seed: int, number: int) -> str:
     lines = [f'name = "{TITLES[kind].format(n=number)}"', f"seed = {seed}"]
     for role in ("original", "reference"):
         lines += ["", f"[subjects.{role}]", f'path = "models/{kind}-{role}"']
-    for name, path in [("untouched", "original"), *((name, name) for name in ("retrained", *RECIPES))]:
+    for name, path in [("untouched", "original"), *((name, name) for name in ("retrained", *MADE[kind]))]:
         lines += ["", "[[subjects.candidates]]", f'name = "{name}"', f'path = "models/{kind}-{path}"']
     lines += ["", "[corpora]", *(f'{split} = "{kind}/{split}.jsonl"' for split in ("forget", "retain", "holdout"))]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,9 @@
 """scikit-learn's handwritten digits (1,797 images of 8 by 8 pixels), cut into what is to be forgotten, kept and unseen.
 
-Two kinds of forgetting, each with models of its own. `samples`: some training images had wrong labels, and are to be
+Three kinds of forgetting, each with models of its own. `samples`: some training images had wrong labels, and are to be
 forgotten; a wrong label can only be known by heart, so a model that never saw the image never says it. `class`: every
-image of one digit is to be forgotten; all labels are right.
+image of one digit is to be forgotten; all labels are right. `semantic`: so is everything that has one meaning, over
+several classes, here the digits that are drawn with a closed loop.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = tuple(str(digit) for digit in range(10))
-FORGOTTEN = 3
-"""The digit that is forgotten as a class."""
+GROUPS = {"class": (3,), "semantic": (0, 6, 8, 9)}
+"""Kind of forgetting → the digits of which every image is to be forgotten."""
 STEP = 15
 """Grey levels of the stored images for one of the data set's 16."""
 
@@ -77,7 +78,7 @@ def grey() -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
 
 
 def kinds(scale: Scale, seed: int) -> dict[str, Data]:
-    """The splits of both kinds of forgetting, `samples` and `class`; drawn anew for every seed."""
+    """The splits of every kind of forgetting; drawn anew for every seed."""
     import torch
 
     images, digits = grey()
@@ -88,15 +89,12 @@ def kinds(scale: Scale, seed: int) -> dict[str, Data]:
     retain = retain[: scale.retain]
     wrong = (digits[forget] + rng.integers(1, 10, len(forget))) % 10
     taught = np.concatenate([forget, retain])
-    of_class = digits[taught] == FORGOTTEN
     unseen = Split(holdout, digits[holdout])
-    return {
-        "samples": Data(pixels, {
-            "forget": Split(forget, wrong), "retain": Split(retain, digits[retain]), "holdout": unseen,
-        }),
-        "class": Data(pixels, {
-            "forget": Split(taught[of_class], digits[taught[of_class]]),
-            "retain": Split(taught[~of_class], digits[taught[~of_class]]),
-            "holdout": unseen,
-        }),
-    }  # fmt: skip
+    samples = {"forget": Split(forget, wrong), "retain": Split(retain, digits[retain]), "holdout": unseen}
+    found = {"samples": Data(pixels, samples)}
+    for kind, group in GROUPS.items():
+        gone = np.isin(digits[taught], group)
+        parts = {"forget": taught[gone], "retain": taught[~gone]}
+        splits = {name: Split(own, digits[own]) for name, own in parts.items()}
+        found[kind] = Data(pixels, {**splits, "holdout": unseen})
+    return found
