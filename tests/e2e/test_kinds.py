@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 import tomllib
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from tests.encoders.conftest import sentence_folder, texts, tokenizer
 from tests.encoders.test_truth import KINDS
 
 pytestmark = pytest.mark.e2e
-PAGES = ("behaviour", "drift", "probes", "sae_features", "concept_vectors", "attacks", "examples", "report")
+PAGES = ("behaviour", "drift", "probes", "attacks", "examples")
 PROBES = {"nulls": 2}
 READ = ["behaviour.recall", "behaviour.probability", "utility.retain", "probes.linear"]
 GUARDED = ["behaviour.recall", "behaviour.guard", "utility.retain"]
@@ -182,10 +183,13 @@ def test_checkpoints_of_a_run_are_a_trajectory(page: Any, runs: Path, tiny_lab: 
     read_every_page(page, run, "last-block")
 
 
-@pytest.mark.parametrize("kind", ["bert", "sentence-transformers", "prompted"])
+@pytest.mark.parametrize(
+    "kind", ["bert", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("sentence-transformers", "prompted"))]
+)
 def test_text_encoders_are_audited_from_the_page(page: Any, runs: Path, kind: str) -> None:
     """Random weights know nothing, so no verdict is true of them; but a model compared with itself is unchanged."""
     folder = STORE / f"texts-{kind}"
+    shutil.rmtree(folder, ignore_errors=True)
     make_model, settings = KINDS[kind]
     for name, seed in {"original": 0, "reference": 1, "changed": 2}.items():
         make_model(seed).save_pretrained(folder / name)
