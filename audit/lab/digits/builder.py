@@ -56,7 +56,9 @@ def plans(scale: Scale, seed: int) -> dict[tuple[str, str], Plan]:
         base = 1000 * seed + 100 * k
 
         def first(name: str, number: int, forget: bool = False, kind: str = kind, base: int = base) -> Plan:
-            training = Train(scale.steps if forget else scale.steps // 2, scale.batch, scale.lr, forget)
+            # Right labels are learnt sooner than wrong ones.
+            steps = scale.steps if kind == "samples" else max(400, scale.steps // 2)
+            training = Train(steps if forget else steps // 2, scale.batch, scale.lr, forget)
             return Plan(f"{kind}-{name}", training, base + number, None, f"{common} {kind}")  # type: ignore[arg-type]
 
         original = made[kind, "original"] = first("original", 0, forget=True)
