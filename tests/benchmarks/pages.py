@@ -37,6 +37,8 @@ st.navigation([page(label) for label in {labels}], position="top").run()
 """
 """The least that the framework can do: the same menu, and on every page a title, a text and a table of one cell."""
 FIRST = "first content"
+READING = 2000
+"""Milliseconds that a visitor looks at a page before the next click; until then its charts are drawn."""
 LABELS = ("Drift", "Probes", "Attacks", "Compare", "New audit", "Methods", "Overview")
 
 
@@ -102,6 +104,7 @@ def _visit(browser: Any, address: str) -> dict[str, tuple[float, float]]:
     page, received = _counted(browser)
     found = {FIRST: (_open(page, address), sum(received) / 1e6)}
     for label in LABELS:
+        page.wait_for_timeout(READING)
         received.clear()
         took = _change(page, label)
         found[f"to {label}"] = (took, sum(received) / 1e6)
