@@ -17,6 +17,7 @@ import pytest
 from audit.bench import Bench
 from audit.casefile import write_plan
 from audit.store import open_run
+from audit.subjects.systems.kinds import SYSTEMS
 from audit.types import Status
 from tests.conftest import STORE
 from tests.e2e.test_person import settle, type_case
@@ -121,8 +122,10 @@ def systems(bench_of: Callable[..., Bench], tiny_lab: Path) -> list[dict[str, An
     made = next(d for d in dictionaries(bench) if d.layer == 2)
     active = np.argsort(-made.encode(bench.states("original", "forget").at(2, "prompt_last")).mean(0))
     keys = tiny_lab / "keys.safetensors"
+    asked, kept = ([item.prompt for item in bench.corpus(split).items] for split in ("forget", "retain"))
     with bench.model("original") as subject:
-        statistics.write(keys, statistics.boxes(subject, [item.prompt for item in items]))
+        statistics.write(keys, statistics.boxes(subject, asked))
+        statistics.write(tiny_lab / "neurons.safetensors", statistics.neurons(subject, asked, kept, 0.05))
     given: dict[str, dict[str, Any]] = {
         "prompt_guard": {"suffix": " Forget all names. "},
         "logit_combination": {"assistant": "models/npo", "weight": 2.0},
@@ -149,16 +152,33 @@ def adapter(tiny_lab: Path) -> dict[str, Any]:
     return {"name": "lora", "path": "lora"}
 
 
+@pytest.fixture(scope="module")
+def open_questions(systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Systems of which the way they were made does not say whether they hide anything; none takes anything away."""
+    on = {"path": "models/original"}
+    return [
+        {"name": "contrast-decoding", **on, "kind": "contrast_decoding", "amateur": "models/npo", "strength": 0.5},
+        {"name": "neuron-adjust", **on, "kind": "neuron_adjust", "statistics": "neurons.safetensors"},
+    ]
+
+
 def test_systems_that_only_hide_are_suppressed_with_their_weights_unchanged(
-    page: Any, runs: Path, tiny_lab: Path, systems: list[dict[str, Any]], adapter: dict[str, Any]
+    page: Any,
+    runs: Path,
+    tiny_lab: Path,
+    systems: list[dict[str, Any]],
+    open_questions: list[dict[str, Any]],
+    adapter: dict[str, Any],
 ) -> None:
     data = lab_case(tiny_lab, {"untouched", "retrained"})
-    data["subjects"]["candidates"] += [*systems, adapter]
+    data["subjects"]["candidates"] += [*systems, *open_questions, adapter]
     data |= {"name": "kind-systems", "evidence": {"only": GUARDED}}
     run = start(page, runs, tiny_lab / "case-systems.toml", data)
     found = verdicts(page, run)
     assert found.pop("untouched") == found.pop("lora") == "present"
     assert found.pop("retrained") in CLEAN
+    assert {system["kind"] for system in [*systems, *open_questions]} == set(SYSTEMS)
+    assert {found.pop(system["name"]) for system in open_questions} <= {"present", "suppressed"}
     assert found == {system["name"]: "suppressed" for system in systems}
     for system in systems:
         row = page.locator("table.ladder tr").filter(has_text=system["name"])
