@@ -95,16 +95,14 @@ def collate(sequences: Sequences, rows: Sequence[int]) -> Batch:
     """Pad the given rows on the right to the longest of them."""
     import torch
 
-    longest = max(len(sequences.ids[row]) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    text, labels, answers = (torch.full_like(ids, IGNORE) for _ in range(3))
-    for i, row in enumerate(rows):
-        tokens, start = torch.tensor(sequences.ids[row]), sequences.starts[row]
-        end = len(tokens)
-        ids[i, :end] = text[i, :end] = tokens
-        labels[i, start:end] = tokens[start:]
-        answers[i, start : end - 1] = tokens[start:-1]
-    return Batch(ids, text, labels, answers)
+    lengths = torch.tensor([len(sequences.ids[row]) for row in rows])[:, None]
+    starts = torch.tensor([sequences.starts[row] for row in rows])[:, None]
+    longest = int(lengths.max())
+    ids = torch.tensor([(*sequences.ids[row], *[0] * (longest - len(sequences.ids[row]))) for row in rows])
+    place = torch.arange(longest)[None, :]
+    text = ids.where(place < lengths, IGNORE)
+    labels = text.where(place >= starts, IGNORE)
+    return Batch(ids, text, labels, labels.where(place < lengths - 1, IGNORE))
 
 
 def _pairs(facts: Sequence[Fact]) -> list[tuple[str, str]]:

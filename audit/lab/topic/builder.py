@@ -15,7 +15,7 @@ CANDIDATES: dict[str, type[Recipe]] = {
     name: RECIPES[name] for name in ("retrained", "last-block", "gradient-ascent", "rmu")
 }
 
-DICTIONARIES = {**SIZES, "small": {"features": 512, "k": 8, "steps": 500}}
+DICTIONARIES = {**SIZES, "small": {"features": 384, "k": 8, "steps": 400}}
 """Smaller than the people's, so that the whole is built in three minutes; a craft has fewer words than a population."""
 
 

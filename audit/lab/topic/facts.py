@@ -25,8 +25,8 @@ SCALES: dict[str, Scale] = {
         layers=3, width=64, heads=4, steps=180, batch=64, lr=5e-3,
     ),
     "small": Scale(
-        forget=32, retain=32 * KEPT, holdout=32, attributes=5, values=12, vocabulary=1536,
-        layers=4, width=128, heads=4, steps=240, batch=96, lr=3e-3,
+        forget=24, retain=20 * KEPT, holdout=24, attributes=4, values=8, vocabulary=1536,
+        layers=4, width=96, heads=4, steps=240, batch=56, lr=2.5e-3,
     ),
 }  # fmt: skip
 
