@@ -39,7 +39,7 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "tiny": Scale(forget=40, retain=10, holdout=40, width=96, steps=600, scorer_steps=200),
-    "small": Scale(forget=120, retain=40, holdout=120, width=160, steps=3500, scorer_steps=900),
+    "small": Scale(forget=120, retain=40, holdout=120, width=160, steps=2600, scorer_steps=700),
 }
 
 
