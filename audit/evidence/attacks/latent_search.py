@@ -59,12 +59,13 @@ class LatentSearch:
     other.
     """
 
-    steps: int = 40
-    """Steps of each search."""
+    steps: int = 80
+    """Steps of each search; at half of them what is found still rises."""
     rate: float = 0.1
     """Step size of Adam."""
-    seeds: int = 5
-    """Runs of each search, each from starting points of its own; at least 3."""
+    seeds: int = 10
+    """Runs of each search, each from starting points of its own; at least 3. Some starts lead nowhere: five runs leave
+    an interval too wide for an answer."""
     items: int = 24
     """Most latents of a corpus, spread evenly over its entities."""
     searches: tuple[str, ...] = SEARCHES
@@ -95,7 +96,7 @@ class LatentSearch:
         "line", "step", "recovery", low="low", high="high", facet="search", hover=("named", "scorer", "items"),
         x_title="steps of the search", y_title="judge is sure of the class", title="What the search brings back",
     )  # fmt: skip
-    cost: ClassVar[float] = 3.0
+    cost: ClassVar[float] = 6.0
 
     def __post_init__(self) -> None:
         if self.seeds < FEWEST:
