@@ -97,9 +97,8 @@ def collate(sequences: Sequences, rows: Sequence[int]) -> Batch:
 
     lengths = torch.tensor([len(sequences.ids[row]) for row in rows])[:, None]
     starts = torch.tensor([sequences.starts[row] for row in rows])[:, None]
-    longest = int(lengths.max())
-    ids = torch.tensor([(*sequences.ids[row], *[0] * (longest - len(sequences.ids[row]))) for row in rows])
-    place = torch.arange(longest)[None, :]
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(sequences.ids[row]) for row in rows], batch_first=True)
+    place = torch.arange(ids.shape[1])[None, :]
     text = ids.where(place < lengths, IGNORE)
     labels = text.where(place >= starts, IGNORE)
     return Batch(ids, text, labels, labels.where(place < lengths - 1, IGNORE))
