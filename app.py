@@ -1,15 +1,12 @@
 """The router of the dashboard: page config, sign-in gate, navigation. Nothing else."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from audit.errors import AuditError
 from pages.shared import who
 from pages.shared.state import ROUTED
-from pages.shared.theme import literal
+from pages.shared.theme import ASSETS, literal, style
 
-ASSETS = Path(__file__).parent / "assets"
 START = "overview"
 # Section of the menu → page, which is its file and its address → title, icon, help; the first section lies open.
 PAGES = {
@@ -87,7 +84,7 @@ def _to_start() -> None:
 
 
 st.set_page_config(page_title="Palimpsest", page_icon=str(ASSETS / "icon.svg"), layout="wide")
-st.html(ASSETS / "style.css")
+style()
 
 who.gate()
 menu = {section: [_page(name, *told) for name, told in pages.items()] for section, pages in PAGES.items()}

@@ -18,7 +18,8 @@ from audit.views import attacks, examples, returned
 from audit.views.tables import is_diagnosis, residuals, values_of, where
 from audit.views.words import sentences
 from pages.shared import kept, said, series, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 
 ATTACK, ON = "attack", "attack-on"
 MOST_COLUMNS = 10

@@ -11,7 +11,8 @@ from audit.figures.style import visible
 from audit.views import behaviour, board, items
 from audit.views.tables import csv
 from pages.shared import kept, said, series, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 from pages.shared.theme import literal
 
 CHOSEN = "answers-of"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from audit.errors import AuditError
 from audit.figures.compare import before_after, tradeoff
-from audit.policy import load_policy
+from audit.policy import Policy, load_policy
 from audit.views import changes, compare
 from audit.views.compare import Compared
 from audit.views.tables import csv
-from pages.shared import show
+from pages.shared import pace, show
 from pages.shared.state import View, asked, head, keep, known_runs, load, run_label, runs_root
 from pages.shared.theme import literal, looks_now
 
 RUNS, BEFORE, AFTER = "runs", "before", "after"
 MOST_RUNS = 8
+MEASURES = {
+    "forgetting": ("knowledge", "Forgetting: what is left"),
+    "utility": ("utility", "Utility: what was kept"),
+}
+"""What each axis may show: key in the URL, kind of measure, label."""
+FILTERS = ("candidate", "method", "verdict", "source")
+Key = tuple[str, str, int, str]
+"""What a run that is compared is kept under: id, folder, when a finding was written, policy."""
 MEANING = {
     "candidate": "The unlearned model",
     "run": "The audit it comes from",
@@ -31,7 +40,7 @@ MEANING = {
 }
 
 
-def choose_runs() -> list[Compared]:
+def choose_runs() -> dict[Key, Compared]:
     """The runs that are compared, from the URL, each read once; what cannot be read is said and left out."""
     known = known_runs()
     if not known:
@@ -47,7 +56,7 @@ def choose_runs() -> list[Compared]:
         help=f"At most {MOST_RUNS} at a time, imported ones too.",
     )  # fmt: skip
     keep(RUNS, chosen)
-    found = []
+    found = {}
     for id in chosen:
         try:
             view = load(id, known[id])
@@ -56,7 +65,8 @@ def choose_runs() -> list[Compared]:
             continue
         for sentence in view.damaged:
             st.error(f"{literal(id)}: {literal(sentence)}", icon=":material/error:")
-        found.append(_compared(view, id, str(view.run.path), view.stamp, view.policy.digest))
+        key = (id, str(view.run.path), view.stamp, view.policy.digest)
+        found[key] = _compared(view, *key)
     if not found:
         st.info("Choose one or more audits.", icon=":material/compare_arrows:")
         st.stop()
@@ -69,39 +79,104 @@ def _compared(_view: View, id: str, path: str, stamp: int, policy: str) -> Compa
     return Compared(id, _view.run, _view.findings, _view.rows)
 
 
-def choose_candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard after its filters; an empty filter excludes nothing."""
-    wanted = {}
-    with st.grid(4, min_column_width=220):
-        for column in ("candidate", "method", "verdict", "source"):
-            options = list(dict.fromkeys(table[column]))
-            wanted[column] = st.multiselect(
-                column.capitalize(), options, key=f"only-{column}", bind="query-params", placeholder="all"
-            )
-    return compare.filtered(table, **wanted)
+@dataclass(frozen=True)
+class Board:
+    """What can be chosen and what is chosen, by its key in the URL; the points and the leaderboard of that choice."""
+
+    options: Mapping[str, Mapping[str, str]]
+    chosen: Mapping[str, str]
+    points: pd.DataFrame
+    table: pd.DataFrame
+    filters: Mapping[str, list[str]]
+    wanted: Mapping[str, list[str]]
 
 
-def draw_board(runs: list[Compared]) -> None:
-    """The leaderboard and its picture."""
-    policy = load_policy()
-    left, right = st.columns(2)
-    with left:
-        measure = _choose("Forgetting: what is left", runs, "knowledge", "forgetting")
-    with right:
-        utility = _choose("Utility: what was kept", runs, "utility", "utility")
-    points = compare.points(runs, policy, measure, utility)
-    whole = compare.board(runs, points)
-    table = choose_candidates(whole)
+def board_of(runs: list[Compared], known: tuple[Key, ...]) -> Board:
+    """What the URL asks for, so that the answer can be given before there is anything to choose with."""
+    found = {key: _measures(runs, place, known) for key, (place, _) in MEASURES.items()}
+    options = {key: names for key, (names, _) in found.items()}
+    chosen = {key: _asked(key, list(names), [first])[0] for key, (names, first) in found.items()}
+    points, table = _points(runs, load_policy(), chosen["forgetting"], chosen["utility"], known)
+    filters = {column: list(dict.fromkeys(table[column])) for column in FILTERS}
+    wanted = {column: _asked(f"only-{column}", there, []) for column, there in filters.items()}
+    return Board(options, chosen, points, table, filters, wanted)
+
+
+def _asked(key: str, options: list[str], default: list[str]) -> list[str]:
+    chosen = asked(key, options, default)
+    keep(key, chosen)
+    return chosen
+
+
+@st.cache_resource(max_entries=4 * MOST_RUNS, show_spinner=False)
+def _measures(_runs: list[Compared], place: str, known: tuple[Key, ...]) -> tuple[dict[str, str], str]:
+    """What can be drawn, and which of it unless another is asked for."""
+    options = compare.measures(_runs, place)
+    return options, list(options)[compare.first_of(list(options), _runs, place)]
+
+
+@st.cache_resource(max_entries=4 * MOST_RUNS, show_spinner=False)
+def _points(
+    _runs: list[Compared], _policy: Policy, measure: str, utility: str, known: tuple[Key, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Points and leaderboard; nobody changes them."""
+    points = compare.points(_runs, _policy, measure, utility)
+    return points, compare.board(_runs, points)
+
+
+def draw_pickers(board: Board) -> None:
+    """What is drawn, and for which candidates; an empty filter excludes nothing."""
+    for column, (key, (_, label)) in zip(st.columns(len(MEASURES)), MEASURES.items(), strict=True):
+        names = board.options[key]
+        st.session_state[f"pick-{key}"] = board.chosen[key]
+        column.selectbox(
+            label, list(names), format_func=names.__getitem__, key=f"pick-{key}", on_change=_picked, args=(key,)
+        )
+    with st.grid(len(FILTERS), min_column_width=220):
+        for name in FILTERS:
+            st.session_state[f"pick-only-{name}"] = board.wanted[name]
+            st.multiselect(
+                name.capitalize(), board.filters[name], key=f"pick-only-{name}", placeholder="all",
+                on_change=_picked, args=(f"only-{name}",),
+            )  # fmt: skip
+
+
+def _picked(key: str) -> None:
+    chosen = st.session_state[f"pick-{key}"]
+    keep(key, chosen if isinstance(chosen, list) else [chosen])
+
+
+def draw_board(runs: list[Compared], known: tuple[Key, ...]) -> None:
+    """The leaderboard and its picture; the sentence that answers goes ahead of the pickers above it."""
+    pickers = st.container()
+    board = board_of(runs, known)
+    table = compare.filtered(board.table, **board.wanted)
+    keys = pd.MultiIndex.from_frame(table[["run", "candidate"]])
+    drawn = board.points[pd.MultiIndex.from_frame(board.points[["run", "candidate"]]).isin(keys)]
+    words = compare.sentence(runs, drawn)
+    if len(table):
+        with st.container(key="answer-described-compare"):
+            st.text(words)
+        pace.words_are_out()
+    with pickers:
+        draw_pickers(board)
     if table.empty:
         st.info("No candidate passes these filters. Empty one of them.", icon=":material/filter_alt_off:")
         return
-    keys = pd.MultiIndex.from_frame(table[["run", "candidate"]])
-    drawn = points[pd.MultiIndex.from_frame(points[["run", "candidate"]]).isin(keys)]
-    words = compare.sentence(runs, drawn)
-    with st.container(key="answer-described-compare"):
-        st.text(words)
+    draw_tradeoff(runs, board, drawn, words)
+    show.frame(table, "leaderboard", MEANING, f"Leaderboard. {words}")
+    _download(table, "leaderboard")
+    missing = drawn[drawn["value"].isna() | drawn["x"].isna()]
+    if len(missing):
+        with st.expander(f"∅ {len(missing)} points without a number", icon=":material/table:"):
+            show.frame(missing[["run", "candidate", "panel", "reason"]], "no-points", {}, "What is not drawn, and why")
+
+
+def draw_tradeoff(runs: list[Compared], board: Board, drawn: pd.DataFrame, words: str) -> None:
+    """Forgetting against utility."""
+    measure, utility = board.chosen["forgetting"], board.chosen["utility"]
     names = list(dict.fromkeys(name for run in runs for name in run.findings))
-    panel_limits, utility_limit = compare.limits(policy, measure, utility)
+    panel_limits, utility_limit = compare.limits(load_policy(), measure, utility)
     what = (f"kept: {compare.title_of(utility)}", f"left: {compare.title_of(measure)}")
     show.plot(
         tradeoff(drawn, looks_now(names), panel_limits, utility_limit, what),
@@ -114,24 +189,6 @@ def draw_board(runs: list[Compared]) -> None:
         "original, 0 as if never learned; dotted are the policy's limits. Later audits are drawn open, imported "
         "numbers as ×: they are the files' own, have no control here and are in no verdict."
     )
-    show.frame(table, "leaderboard", MEANING, f"Leaderboard. {words}")
-    _download(table, "leaderboard")
-    missing = drawn[drawn["value"].isna() | drawn["x"].isna()]
-    if len(missing):
-        with st.expander(f"∅ {len(missing)} points without a number", icon=":material/table:"):
-            show.frame(missing[["run", "candidate", "panel", "reason"]], "no-points", {}, "What is not drawn, and why")
-
-
-def _choose(label: str, runs: list[Compared], place: str, key: str) -> str:
-    options = compare.measures(runs, place)
-    first = list(options)[compare.first_of(list(options), runs, place)]
-    st.session_state[f"pick-{key}"] = asked(key, list(options), [first])[0]
-    chosen: str = st.selectbox(
-        label, list(options), format_func=lambda id: options[id], key=f"pick-{key}",
-        on_change=lambda: keep(key, [st.session_state[f"pick-{key}"]]),
-    )  # fmt: skip
-    keep(key, [chosen])
-    return chosen
 
 
 @st.fragment
@@ -185,12 +242,13 @@ def _download(table: pd.DataFrame, name: str) -> None:
 
 
 @st.fragment
-def board_part(runs: list[Compared]) -> None:
+def board_part(runs: list[Compared], known: tuple[Key, ...]) -> None:
     """A fragment, so that a filter redraws nothing else."""
-    draw_board(runs)
+    draw_board(runs, known)
 
 
 head(__file__, "Compare", "Any audits and candidates beside each other: what is left, what was kept, what changed.")
-compared = choose_runs()
-board_part(compared)
+found = choose_runs()
+compared = list(found.values())
+board_part(compared, tuple(found))
 draw_changes(compared)

@@ -9,7 +9,8 @@ from audit.figures.chart import draw
 from audit.views import concepts
 from audit.views.methods import columns
 from pages.shared import live, series, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 
 VECTORS, WEIGHTS, PATCHING = "concepts.value_vectors", "concepts.weight_delta", "concepts.patching"
 OTHERS = ("concepts.directions", "concepts.transplant")

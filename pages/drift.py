@@ -14,39 +14,45 @@ from audit.views import drift
 from audit.views.methods import columns
 from audit.views.tables import values_of
 from pages.shared import kept, series, show, theme
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 
 MAP, CKA = "drift.map", "drift.cka"
-PICKED = "drift-picked"
+MEASURES = [id for id in CATALOGUE if id.startswith("drift.")]
+PICKED, SEEN = "drift-picked", "drift-seen"
 
 
+@st.fragment
 def draw_maps(view: View, table: pd.DataFrame) -> None:
-    """The maps with their controls, and the list of what is picked in them."""
-    kinds = drift.methods(table)
+    """The maps with their controls, and the list of what is picked in them; drawn anew without the rest of the page."""
+    known = kept.layers(view, MAP)
     left, right = st.columns([2, 3])
     with left:
         method = st.segmented_control(
-            "Map", list(kinds), format_func=lambda m: kinds[m], key="map", default=next(iter(kinds)), required=True,
-            bind="query-params",
+            "Map", list(known), format_func=lambda m: drift.METHODS.get(m, m), key="map", default=next(iter(known)),
+            required=True, bind="query-params",
         )  # fmt: skip
     with right:
-        layers = drift.layers(table, method)
+        layers = known[method]
         layer = st.select_slider("Layer", layers, value=layers[-1], key="map-layer", bind="query-params")
     layer = layer if layer in layers else layers[-1]
-    points, total = drift.points(table, method, layer)
-    crowd = drift.crowd(table, method, layer) if total > len(points) else None
-    order = drift.subjects(points, view.shown)
+    scene = kept.scene(view, MAP, method, layer)
+    order = scene.order
     picked = st.session_state.get(PICKED, [])
     show.plot(
-        maps(points, order, view.looks, picked, theme.mode(), kept.pictures(view), crowd),
+        maps(scene.points, order, view.looks, picked, theme.mode(), kept.pictures(view), scene.crowd),
         "maps",
         f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
         "items in the subject's colour, others grey.",
         partial(_picked, table, method, layer, order),
     )
-    st.caption(f"{drift.drawn(points, total)} Draw a box or a lasso in one map to ring the same items in all of them.")
+    drawn = drift.drawn(scene.points, scene.total)
+    st.caption(f"{drawn} Draw a box or a lasso in one map to ring the same items in all of them.")
     if picked:
         _list_picked(view, table, picked)
+    if st.session_state.get(SEEN, (method, layer)) != (method, layer):
+        kept.make_ready(view, MAP, method, layer)
+    st.session_state[SEEN] = method, layer
 
 
 def _picked(table: pd.DataFrame, method: str, layer: int, order: list[str]) -> None:
@@ -93,9 +99,8 @@ def draw_cka(view: View, table: pd.DataFrame) -> None:
     )
 
 
-@st.fragment
 def maps_part(view: View) -> None:
-    """The maps; a fragment, so that a selection redraws nothing else."""
+    """The maps."""
     show.evidence(view, MAP, lambda table: draw_maps(view, table))
 
 
@@ -106,23 +111,23 @@ def cka_part(view: View) -> None:
 
 
 @st.fragment
-def glance_part(view: View) -> None:
-    """All measures at once."""
-    show.at_a_glance(view, [id for id in CATALOGUE if id.startswith("drift.")], "drift-glance")
-
-
-@st.fragment
 def others_part(view: View) -> None:
     """Any other measure."""
     show.one_of(
-        view, "Other measures of drift", [id for id in CATALOGUE if id.startswith("drift.") and id not in (MAP, CKA)],
+        view, "Other measures of drift", [id for id in MEASURES if id not in (MAP, CKA)],
         "drift-more",
     )  # fmt: skip
 
 
-view = open_view(__file__, "Drift", "How the inside of each model moved. It describes an edit; no verdict rests on it.")
-glance_part(view)
+view = open_view(
+    __file__, "Drift", "How the inside of each model moved. It describes an edit; no verdict rests on it.",
+    show.glance(MEASURES),
+)  # fmt: skip
+st.session_state.pop(SEEN, None)
+show.at_a_glance(view, MEASURES, "drift-glance")
 maps_part(view)
 cka_part(view)
 others_part(view)
 series.trajectory(view, ("drift.cka", "drift.rank", "drift.gap"))
+if SEEN in st.session_state:
+    kept.make_ready(view, MAP, *st.session_state[SEEN])

@@ -11,7 +11,8 @@ from audit.figures.style import visible
 from audit.views import behaviour, examples, items, returned
 from audit.views.tables import values_of
 from pages.shared import kept, said, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 from pages.shared.theme import literal
 
 ITEM, SEARCH, SPLIT, ENTITY, ATTRIBUTE, BACK = "item", "find", "of-split", "of-entity", "of-attribute", "came-back"

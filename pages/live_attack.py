@@ -18,7 +18,8 @@ from audit.views.live_attack import Attack
 from audit.views.progress import summary
 from audit.views.tables import csv
 from pages.shared import show, who
-from pages.shared.state import View, open_view, runs_root
+from pages.shared.opening import open_view
+from pages.shared.state import View, runs_root
 from pages.shared.theme import literal
 
 ATTACK = "attack"

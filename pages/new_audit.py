@@ -17,7 +17,7 @@ from audit.errors import AuditError
 from audit.figures.style import visible
 from audit.review.roles import Action
 from audit.views import checkpoints, intake, pasted, progress, systems
-from pages.shared import form, importing, reading, watching, who
+from pages.shared import form, importing, pace, reading, watching, who
 from pages.shared.reading import Known
 from pages.shared.state import RUN, browse_root, head, runs_root
 from pages.shared.theme import literal
@@ -110,6 +110,7 @@ def draw_fields(root: Path) -> tuple[intake.Draft, list[str]]:
                 placeholder='This sentence: "{text}" means in one word:"',
                 help="Uses language models as encoders: the state of the last token after it is the vector of a text.",
             )  # fmt: skip
+    pace.words_are_out()
     st.caption("Candidates: the models that were made to forget")
     rows = st.data_editor(
         pd.DataFrame({column: pd.Series(dtype=TYPES.get(column, "str")) for column in CANDIDATE}),

@@ -14,8 +14,9 @@ from audit.views import imported, items, overview
 from audit.views.ladder import blind_spots, headline
 from audit.views.tables import csv, unanswered
 from audit.views.words import sentences
-from pages.shared import said, series, show, tour
-from pages.shared.state import View, open_view
+from pages.shared import pace, said, series, show, tour
+from pages.shared.opening import open_view
+from pages.shared.state import View
 
 ITEM = "item"
 
@@ -24,6 +25,7 @@ def draw_ladder(view: View) -> None:
     """The whole audit in one sentence, then a line for each candidate."""
     with st.container(key="headline"):
         st.text(headline(view.rows, view.run.complete))
+    pace.sentence_is_out()
     tour.invitation()
     st.html(ladder_html(view.rows, view.looks))
     st.caption(
@@ -31,6 +33,7 @@ def draw_ladder(view: View) -> None:
         "Bars: 0 at the left is as if never learned, the line at the right is the original, the dots are the limit. "
         f"Policy: {view.policy.name}."
     )
+    pace.words_are_out()
 
 
 def draw_gaps(view: View) -> None:
@@ -152,8 +155,7 @@ def draw_card(view: View, item: str) -> None:
         said.link(view, item)
 
 
-view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.")
-draw_ladder(view)
+view = open_view(__file__, "Overview", "Is it forgotten, or only hidden? Still said, stored, recoverable.", draw_ladder)
 series.trajectory(view)
 draw_gaps(view)
 if view.run.imported:

@@ -19,7 +19,8 @@ from audit.live.told import Told, told
 from audit.types import Item
 from audit.views import concepts, features, playground
 from pages.shared import kept, live, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 from pages.shared.theme import literal
 
 OWN, ITEM, CHOSEN, BASKET = "own", "item", "asked-item", "asked-questions"

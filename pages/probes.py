@@ -12,7 +12,8 @@ from audit.figures.chart import draw
 from audit.views import probes
 from audit.views.tables import values_of, where
 from pages.shared import series, show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 from pages.shared.theme import literal
 
 LINEAR, TRUTH = "probes.linear", "probes.truth"
@@ -74,19 +75,15 @@ def truth_part(view: View) -> None:
 
 
 @st.fragment
-def glance_part(view: View) -> None:
-    """All probes at once."""
-    show.at_a_glance(view, PROBES, "probe-glance")
-
-
-@st.fragment
 def others_part(view: View) -> None:
     """Any other probe."""
     show.one_of(view, "Other probes", [id for id in PROBES if id not in (LINEAR, TRUTH)], "probe-more")
 
 
-view = open_view(__file__, "Probes", "What can still be read out of the hidden states, layer by layer.")
-glance_part(view)
+view = open_view(
+    __file__, "Probes", "What can still be read out of the hidden states, layer by layer.", show.glance(PROBES)
+)
+show.at_a_glance(view, PROBES, "probe-glance")
 linear_part(view)
 truth_part(view)
 others_part(view)

@@ -11,7 +11,8 @@ from audit.policy import read_policy
 from audit.report.files import WHAT, content, lacking, name_of
 from audit.views import policies
 from pages.shared import show
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 from pages.shared.theme import literal
 
 DRAFT = "policy-draft"

@@ -19,7 +19,8 @@ from audit.views.ladder import blind_spots
 from audit.views.reviews import CHOICES, Reviews
 from audit.views.words import VERDICTS, answer
 from pages.shared import show, who
-from pages.shared.state import View, open_view, runs_root
+from pages.shared.opening import open_view
+from pages.shared.state import View, runs_root
 from pages.shared.theme import literal
 
 OF, FINDING, REFUSED, WRITTEN, TURN = "of", "finding", "review-refused", "review-written", "review-turn"

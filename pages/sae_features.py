@@ -7,7 +7,8 @@ import streamlit as st
 from audit.figures import features as figures
 from audit.views import features
 from pages.shared import live, said, series, show, theme
-from pages.shared.state import View, open_view
+from pages.shared.opening import open_view
+from pages.shared.state import View
 
 SURVIVAL, FEATURES = "sae.survival", "sae.features"
 OTHERS = ("sae.truth", "sae.dictionary", "sae.shared", "sae.restore", "sae.clamp")

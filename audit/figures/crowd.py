@@ -53,17 +53,20 @@ def picture(layers: Sequence[Layer], box: Box, size: tuple[int, int] = SIZE) -> 
     from PIL import Image
 
     wide, high = size
-    colour: np.ndarray = np.zeros((high, wide, 3), np.float32)
-    cover: np.ndarray = np.zeros((high, wide, 1), np.float32)
-    for layer in layers:
-        own = (1 - np.float32(1 - layer.opacity) ** _hits(layer, box, size))[..., None]
+    hits = [_hits(layer, box, size).ravel() for layer in layers]
+    places = np.flatnonzero(np.any(hits, axis=0))  # most of a map is empty
+    colour: np.ndarray = np.zeros((len(places), 3), np.float32)
+    cover: np.ndarray = np.zeros((len(places), 1), np.float32)
+    for layer, count in zip(layers, hits, strict=True):
+        own = (1 - np.float32(1 - layer.opacity) ** count[places])[:, None]
         ink = np.array([int(layer.colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
         behind = cover * (1 - own)  # the usual "over" of pictures that let light through
         cover = own + behind
         colour = (ink * own + colour * behind) / np.maximum(cover, np.float32(1e-9))
-    pixels = np.concatenate([colour, 255 * cover], axis=2).round().astype(np.uint8)
+    pixels = np.zeros((high * wide, 4), np.uint8)
+    pixels[places] = np.concatenate([colour, 255 * cover], axis=1).round()
     file = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=1)
+    Image.fromarray(pixels.reshape(high, wide, 4), "RGBA").save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 

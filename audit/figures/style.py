@@ -100,18 +100,27 @@ def faded(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
-def finish(figure: go.Figure, *, height: int, legend: bool = True, titles: bool = True) -> go.Figure:
+X_AXIS = {"zeroline": False, "showline": True, "linecolor": GREY, "linewidth": 1, "ticks": "outside", "tickcolor": GREY}
+Y_AXIS = {"zeroline": False, "gridcolor": faded(GREY, 0.25)}
+
+
+def layout(*, height: int, legend: bool = True, titles: bool = True) -> dict[str, Any]:
     """What every figure shares: margins, legend above, no decoration, zoom kept while a control changes the data."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 56, "r": 16, "t": 24 + 24 * legend + 30 * titles, "b": 48},
-        showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "title": {"text": ""}},
-        hovermode="closest",
-        hoverlabel={"align": "left", "namelength": -1},
-        uirevision="kept",
-        bargap=0.35,
-    )
-    figure.update_xaxes(zeroline=False, showline=True, linecolor=GREY, linewidth=1, ticks="outside", tickcolor=GREY)
-    figure.update_yaxes(zeroline=False, gridcolor=faded(GREY, 0.25))
+    return {
+        "height": height,
+        "margin": {"l": 56, "r": 16, "t": 24 + 24 * legend + 30 * titles, "b": 48},
+        "showlegend": legend,
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "title": {"text": ""}},
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "namelength": -1},
+        "uirevision": "kept",
+        "bargap": 0.35,
+    }
+
+
+def finish(figure: go.Figure, *, height: int, legend: bool = True, titles: bool = True) -> go.Figure:
+    """The layout and the axes that every figure shares."""
+    figure.update_layout(layout(height=height, legend=legend, titles=titles))
+    figure.update_xaxes(X_AXIS)
+    figure.update_yaxes(Y_AXIS)
     return figure

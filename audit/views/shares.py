@@ -10,10 +10,13 @@ from audit.catalogue import evidence_class
 from audit.figures.style import percent
 from audit.types import Finding
 from audit.views.tables import where
+from audit.views.words import Answer
 
 COLUMNS = ["candidate", "measure", "layer", "left", "value", "original", "reference"]
 LEAST = 0.05
 """Where original and reference differ by less, a share of that difference can be anything, so the cell stays empty."""
+
+NOTHING = "no share can be given: original and reference hardly differ, or no instrument works here."
 
 
 def layered(ids: Sequence[str]) -> list[str]:
@@ -52,8 +55,21 @@ def shares(findings: Mapping[str, Mapping[str, Finding]], ids: Sequence[str]) ->
 
 def in_words(table: pd.DataFrame) -> str:
     """Between what and what the shares of each candidate lie, over all measures and layers."""
+    return " ".join(f"{name}: {low} to {high}." for name, low, high in _between(table))
+
+
+def answers(table: pd.DataFrame) -> list[Answer]:
+    """The same as a sentence for each candidate; none where no candidate has a share."""
+    known = {
+        name: f"{low} to {high} of the original is left, by measure and layer." for name, low, high in _between(table)
+    }
+    names = list(dict.fromkeys(table["candidate"])) if known else []
+    return [Answer(n, "described" if n in known else "none", f"{n}: {known.get(n, NOTHING)}") for n in names]
+
+
+def _between(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     known = table.dropna(subset=["left"]).groupby("candidate", sort=False)["left"].agg(["min", "max"])
-    return " ".join(f"{name}: {percent(row['min'])} to {percent(row['max'])}." for name, row in known.iterrows())
+    return [(str(name), percent(row["min"]), percent(row["max"])) for name, row in known.iterrows()]
 
 
 def _wide(table: pd.DataFrame, y: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,12 @@ import streamlit as st
 
 from audit import drawings as drawn
 from audit import thumbnails
+from audit.figures.maps import Crowd, crowd_of
 from audit.figures.style import ORIGINAL, REFERENCE
-from audit.views import behaviour, examples, items, returned, shares, tables
+from audit.views import behaviour, drift, examples, items, returned, shares, tables
 from audit.views.returned import Count
 from pages.shared.state import View
+from pages.shared.theme import mode
 
 PICTURE = "picture"
 """The column of pictures that a run keeps; no table of findings has one of this name."""
@@ -77,6 +80,36 @@ def together(view: View, id: str) -> pd.DataFrame:
     return _together(view, id, *_key(view))
 
 
+@dataclass(frozen=True)
+class Scene:
+    """One layer's maps: the points that are points, how many there are, the maps in order, and the crowd behind."""
+
+    points: pd.DataFrame
+    total: int
+    order: list[str]
+    crowd: Crowd | None
+
+
+def layers(view: View, id: str) -> dict[str, list[int]]:
+    """The kinds of map that one evidence holds, with the layers of each."""
+    return _layers(view, id, *_key(view))
+
+
+def scene(view: View, id: str, method: str, layer: int) -> Scene:
+    """What the maps of one layer show, in the viewer's colours."""
+    return _scene(view, id, method, layer, mode(), *_key(view))
+
+
+def make_ready(view: View, id: str, method: str, layer: int) -> None:
+    """Make the maps one step away from these, so that the next look waits for nothing; for when all else is drawn."""
+    known = layers(view, id)
+    own = known[method]
+    beside = own[max(0, own.index(layer) - 1) : own.index(layer) + 2]
+    steps = [(method, near) for near in beside] + [(other, layer) for other in known if layer in known[other]]
+    for step in dict.fromkeys(steps):
+        scene(view, id, *step)
+
+
 def left(view: View, ids: Sequence[str]) -> pd.DataFrame:
     """`shares.shares` of some evidence for the candidates that are drawn."""
     return _left(view, tuple(ids), *_key(view))
@@ -130,6 +163,25 @@ def _spoken(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: 
 @st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)
 def _together(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> pd.DataFrame:
     return tables.together(_view.of(id))
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _layers(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> dict[str, list[int]]:
+    table = together(_view, id)
+    return {method: drift.layers(table, method) for method in drift.methods(table)}
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _scene(
+    _view: View, id: str, method: str, layer: int, mode: str, path: str, shown: tuple[str, ...], stamp: int, policy: str
+) -> Scene:
+    table = together(_view, id)
+    points, total = drift.points(table, method, layer)
+    order = drift.subjects(points, _view.shown)
+    full = total == len(points)
+    return Scene(
+        points, total, order, None if full else crowd_of(drift.crowd(table, method, layer), order, _view.looks)
+    )
 
 
 @st.cache_resource(max_entries=MOST_TABLES, show_spinner=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,19 +16,16 @@ from audit.figures.shares import shares as draw_shares
 from audit.figures.style import CONFIG, visible
 from audit.types import Finding, Status
 from audit.views.methods import columns
+from audit.views.shares import answers as left_of
 from audit.views.shares import in_words
 from audit.views.tables import csv
 from audit.views.words import MARKS, STATUSES, Answer, answer, sentences
-from pages.shared import kept
+from pages.shared import kept, pace
 from pages.shared.state import View
 from pages.shared.theme import literal
 
-PAINTED = "painted"
 MOST_ROWS = 2000
 """Rows of a table that are sent to the browser; the file to download holds all."""
-WORDS_FIRST = 1.2
-"""Seconds that a visitor's first chart waits, so that the browser draws the words above it without it: it draws all
-that it has in one go, and its first chart takes it longer than everything else."""
 CARD = 400
 """Least width of an answer beside another, in pixels."""
 
@@ -71,12 +67,23 @@ def chart(view: View, id: str, table: pd.DataFrame) -> None:
     plot(draw_chart(spec, table, view.looks), f"chart-{id}", alt(view, id, what))
 
 
+def glance(ids: Sequence[str]) -> Callable[[View], None]:
+    """The words of a page that opens with all its measures: how much each candidate has left."""
+
+    def say_it(view: View) -> None:
+        found = left_of(kept.left(view, [id for id in ids if id in view.ids]))
+        if found:
+            st.subheader("What is left, at a glance?")
+            say(found, "glance")
+
+    return say_it
+
+
 def at_a_glance(view: View, ids: Sequence[str], key: str) -> None:
-    """Every measure with a curve, layer by layer, for the candidates that are drawn."""
+    """Every measure with a curve, layer by layer, for the candidates that are drawn, below its words."""
     table = kept.left(view, [id for id in ids if id in view.ids])
     if table["left"].isna().all():
         return
-    st.subheader("What is left, at a glance?")
     plot(
         draw_shares(table, [name for name in view.shown if name in set(table["candidate"])]),
         key,
@@ -121,6 +128,7 @@ def say(answers: Iterable[Answer], id: str) -> None:
             st.text(visible(f"{MARKS[one.state]} {one.sentence}"))
             if one.scope:
                 st.caption(literal(one.scope))
+    pace.words_are_out()
 
 
 def blind(sentence: str, id: str) -> None:
@@ -137,9 +145,7 @@ def plot(
     modes: Iterable[Literal["points", "box", "lasso"]] = ("box", "lasso"),
 ) -> None:
     """A figure with the configuration that keeps it from offering an upload; `picked` is called after a selection."""
-    if not st.session_state.get(PAINTED):
-        st.session_state[PAINTED] = True
-        time.sleep(WORDS_FIRST)
+    pace.words_are_out()
     if picked is None:
         st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=alt)
     else:

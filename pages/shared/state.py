@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 import streamlit as st
 
 from audit import jobs
-from audit.errors import AuditError
 from audit.figures.style import Look, visible
 from audit.policy import Policy, load_policy
 from audit.progress import FILE as PROGRESS
@@ -21,8 +19,9 @@ from audit.review import database
 from audit.shelf import Shelf
 from audit.store import Run, RunInfo, list_runs
 from audit.types import Finding
-from audit.views.ladder import MOST_SHOWN, LadderRow, ladder, telling
-from pages.shared.theme import literal, looks_now
+from audit.views.ladder import LadderRow, ladder
+from pages.shared import pace
+from pages.shared.theme import looks_now
 
 PROJECT = Path(__file__).parent.parent.parent
 DEMO = PROJECT / "assets" / "demo" / "run"
@@ -118,42 +117,9 @@ def head(file: str, title: str, lead: str) -> None:
         start = st.Page(lambda: None, title="Palimpsest", url_path="start", default=True)
         st.navigation([start, st.Page(Path(file), url_path=Path(file).stem)], position="hidden")
         st.rerun()
+    pace.opened(file)
     st.title(title)
     st.caption(lead)
-
-
-def open_view(file: str, title: str, lead: str) -> View:
-    """The head of a page with the pickers of run and candidates, and what is wrong with the run, if anything.
-
-    Stops the page, with a sentence that says what to do, when there is no run or it cannot be read.
-    """
-    head(file, title, lead)
-    known = known_runs()
-    if not known:
-        st.info(
-            f"There is no finished or running audit in {literal(runs_root())}. Start one on the page “New audit”, or "
-            "set PALIMPSEST_RUNS to the folder that holds your runs.",
-            icon=":material/inbox:",
-        )
-        st.stop()
-    top = st.container()
-    left, right = st.columns([1, 2])
-    with left:
-        id = _pick_run(known)
-    try:
-        view = load(id, known[id])
-    except AuditError as error:
-        st.error(literal(error), icon=":material/error:")
-        st.stop()
-    with right:
-        shown = _pick_candidates(view)
-    view = dataclasses.replace(view, shown=shown)
-    with top:
-        from pages.shared import tour  # it needs the view that is made here
-
-        tour.card(view)
-    _say_what_is_missing(view)
-    return view
 
 
 def load(id: str, info: RunInfo) -> View:
@@ -182,48 +148,10 @@ def _ladder(
     return ladder(_findings, _policy)
 
 
-def _pick_run(known: dict[str, RunInfo]) -> str:
-    ids = list(known)
-    chosen = asked(RUN, ids, ids[:1])[0]
-    st.session_state["pick-run"] = chosen
-    st.selectbox(
-        "Audit",
-        ids,
-        key="pick-run",
-        format_func=lambda id: run_label(id, known[id]),
-        on_change=_run_changed,
-    )
-    keep(RUN, [chosen])
-    return chosen
-
-
 def run_label(id: str, info: RunInfo) -> str:
     """The id is part of the label, because two runs of one case have the same name and Streamlit would mix them up."""
     when = datetime.fromtimestamp(info.modified).strftime("%d %b %Y, %H:%M")
     return f"{visible(info.name)} ({id}, {when}{'' if info.complete else ', not complete'})"
-
-
-def _run_changed() -> None:
-    """Another run has other candidates: forget which were chosen."""
-    keep(RUN, [st.session_state["pick-run"]])
-    keep(CANDIDATES, [])
-
-
-def _pick_candidates(view: View) -> list[str]:
-    default = telling(view.rows)
-    chosen = asked(CANDIDATES, view.candidates, default)[:MOST_SHOWN]
-    st.session_state["pick-candidates"] = chosen
-    st.multiselect(
-        "Candidates in the charts",
-        view.candidates,
-        key="pick-candidates",
-        max_selections=MOST_SHOWN,
-        placeholder="Empty: the pair that differs most",
-        help=f"At most {MOST_SHOWN} at a time. Original and reference are always drawn.",
-        on_change=lambda: keep(CANDIDATES, st.session_state["pick-candidates"]),
-    )
-    keep(CANDIDATES, chosen)
-    return [name for name in view.candidates if name in chosen]
 
 
 def asked(key: str, options: Sequence[str], default: list[str]) -> list[str]:
@@ -240,20 +168,3 @@ def keep(key: str, values: list[str]) -> None:
         st.query_params.pop(key, None)
     elif st.query_params.get_all(key) != values:
         st.query_params[key] = values
-
-
-def _say_what_is_missing(view: View) -> None:
-    if view.running:
-        share = f"{view.progress.fraction:.0%}".replace("%", "\u202f%")
-        st.info(
-            f"This audit is still running ({share} done). What is not measured yet counts as not examined.",
-            icon=":material/hourglass_top:",
-        )
-    elif not view.run.complete:
-        st.warning(
-            "This audit is not complete: it was stopped or is interrupted. What is missing counts as not examined. "
-            "Resume it on the page “New audit”.",
-            icon=":material/warning:",
-        )
-    for sentence in view.damaged:
-        st.error(f"A finding cannot be read and counts as not examined. {literal(sentence)}", icon=":material/error:")

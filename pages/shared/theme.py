@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import streamlit as st
 
 from audit.figures.style import Look, looks, visible
 
+ASSETS = Path(__file__).parent.parent.parent / "assets"
 READ_LATE = re.compile(
     r"(?<=http:)(?=//)|(?<=https:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)|(?<=:)(?=[\w+/-]+:)|(?<=[<>=~-])(?=[<>=~-])",
     re.IGNORECASE,
 )
 """Within links, icons, emoji and arrows: what is found in a text after its Markdown was read, escaped or not."""
+
+
+def style() -> None:
+    """The style sheet of every page."""
+    st.html(ASSETS / "style.css")
 
 
 def mode() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from audit.figures.maps import IN_A_ROW, MAX_TEXTS, maps
+from audit.figures.maps import IN_A_ROW, MAX_TEXTS, crowd_of, maps
 from audit.figures.style import looks
 
 LOOKS = looks(["a", "b", "c", "d"])
@@ -74,12 +74,27 @@ def test_a_crowded_map_sends_no_texts() -> None:
 
 def test_a_crowd_lies_behind_as_a_picture_of_all_points_on_one_scale() -> None:
     every, few = points(["a", "b"], number=50), points(["a", "b"], number=2)
-    figure = maps(few, ["a", "b"], LOOKS, crowd=every)
+    crowd = crowd_of(every, ["a", "b"], LOOKS)
+    figure = maps(few, ["a", "b"], LOOKS, crowd=crowd)
     images = figure.layout.images
     assert [(image.xref, image.yref, image.layer) for image in images] == [("x", "y", "below"), ("x2", "y2", "below")]
-    assert len({image.source for image in images} | {maps(few, ["a"], LOOKS, crowd=few).layout.images[0].source}) == 3
+    less = maps(few, ["a"], LOOKS, crowd=crowd_of(few, ["a"], LOOKS))
+    assert len({image.source for image in images} | {less.layout.images[0].source}) == 3
     low, high = figure.layout.xaxis.range
     assert (images[0].x, images[0].x + images[0].sizex) == (low, pytest.approx(high)) and low < 0 and high > 49
     assert "100 items" in figure.layout.annotations[0].text
     assert sum(len(trace.x) for trace in figure.data) == len(few)
-    assert maps(few, ["a"], LOOKS, ["forget:1"], crowd=every).layout.images[0].opacity < 1
+    assert maps(few, ["a"], LOOKS, ["forget:1"], crowd=crowd).layout.images[0].opacity < 1
+
+
+def test_every_map_lies_below_its_title_with_its_own_points() -> None:
+    names = ["original", "reference", "a", "b", "c"]
+    layout = maps(points(names), names, LOOKS).layout
+    for number, (name, title) in enumerate(zip(names, layout.annotations, strict=True), 1):
+        own = "" if number == 1 else number
+        across, up = layout[f"xaxis{own}"].domain, layout[f"yaxis{own}"].domain
+        assert f"<b>{name}</b>" in title.text
+        assert title.x == pytest.approx(sum(across) / 2) and title.y == up[1]
+    # three beside each other with gaps of 0.025: each (1 - 0.05) / 3 wide; of the second row the first lies below it
+    assert layout.xaxis2.domain == pytest.approx((0.95 / 3 + 0.025, 2 * 0.95 / 3 + 0.025))
+    assert layout.xaxis4.domain == layout.xaxis.domain and layout.yaxis4.domain[1] < layout.yaxis.domain[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.shared import show, state
+from pages.shared import opening, pace
 from tests.pages import shapes, synthetic
 
 APP = Path(__file__).parent.parent.parent / "app.py"
@@ -37,7 +37,7 @@ def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
     def opened(page: str = "overview", runs: Path = made_up_runs, **query: str | list[str]) -> AppTest:
         app = AppTest.from_file(str(APP), default_timeout=TIMEOUT)
         with monkeypatch.context() as before:  # the router must run once before a page of its menu can be asked for
-            before.setattr(state, "known_runs", dict)  # and its first page need not draw a whole audit for that
+            before.setattr(opening, "known_runs", dict)  # and its first page need not draw a whole audit for that
             app.run()
         monkeypatch.setenv("PALIMPSEST_RUNS", str(runs))
         for key, value in query.items():
@@ -45,7 +45,9 @@ def open_page(made_up_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
         app.switch_page(f"pages/{page}.py").run()
         return app
 
-    monkeypatch.setattr(show, "WORDS_FIRST", 0)  # no browser has to draw anything
+    monkeypatch.setattr(pace, "LOADING", 0)  # no browser has to draw anything
+    monkeypatch.setattr(pace, "FIRST", ())
+    monkeypatch.setattr(pace, "LATER", ())
     with shapes.registered():
         yield opened
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from audit.figures.shares import shares as draw
-from audit.views.shares import COLUMNS, in_words, layered, shares
+from audit.views.shares import COLUMNS, answers, in_words, layered, shares
 
 
 def finding(rows: list[tuple[Any, ...]], columns: list[str], works: bool = True) -> Any:
@@ -74,8 +74,12 @@ def test_a_panel_per_candidate_with_its_share_written_in_each_cell() -> None:
 
 def test_the_shares_in_words_name_the_least_and_the_most_of_each() -> None:
     rows = [("npo", "m", 1, 0.2, 0, 0, 0), ("npo", "m", 2, 0.9, 0, 0, 0), ("rmu", "m", 1, None, 0, 0, 0)]
-    words = in_words(pd.DataFrame(rows, columns=COLUMNS))
-    assert words.replace("\u202f", " ") == "npo: 20 % to 90 %."
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    assert in_words(table).replace("\u202f", " ") == "npo: 20 % to 90 %."
+    first, second = answers(table)
+    assert first.state == "described" and first.sentence.replace("\u202f", " ").startswith("npo: 20 % to 90 % of")
+    assert (second.name, second.state) == ("rmu", "none")  # no share is said to be none, not left out
+    assert answers(table[table["candidate"] == "rmu"]) == []
 
 
 def test_only_curves_over_layers_are_shown() -> None:
