@@ -20,14 +20,13 @@ from pages.shared.theme import literal, looks_now
 
 RUNS, BEFORE, AFTER = "runs", "before", "after"
 MOST_RUNS = 8
+# What each axis may show: its key in the URL → kind of measure, label.
 MEASURES = {
     "forgetting": ("knowledge", "Forgetting: what is left"),
     "utility": ("utility", "Utility: what was kept"),
 }
-"""What each axis may show: key in the URL, kind of measure, label."""
 FILTERS = ("candidate", "method", "verdict", "source")
-Key = tuple[str, str, int, str]
-"""What a run that is compared is kept under: id, folder, when a finding was written, policy."""
+Key = tuple[str, str, int, str]  # what a run is kept under: id, folder, when a finding was written, policy
 MEANING = {
     "candidate": "The unlearned model",
     "run": "The audit it comes from",
@@ -148,7 +147,7 @@ def _picked(key: str) -> None:
 
 def draw_board(runs: list[Compared], known: tuple[Key, ...]) -> None:
     """The leaderboard and its picture; the sentence that answers goes ahead of the pickers above it."""
-    pickers = st.container()
+    pickers = st.container(key="board-pickers")
     board = board_of(runs, known)
     table = compare.filtered(board.table, **board.wanted)
     keys = pd.MultiIndex.from_frame(table[["run", "candidate"]])

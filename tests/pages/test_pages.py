@@ -33,6 +33,8 @@ def test_every_page_opens_on_every_run(open_page: Open, page: str, run: str) -> 
     app = open_page(page, run=run)
     assert not app.exception
     assert not FORBIDDEN.search(words(app))
+    first = next(iter(app.main.children.values()))
+    assert first.type == "title"  # nothing stands above it, such as a string of the page's own code
 
 
 @pytest.mark.parametrize("page", PAGES)
