@@ -97,9 +97,7 @@ def draw_item(view: View, item: str, back: pd.DataFrame) -> None:
         with st.container(key="example-question"):
             st.text(visible(facts.get("prompt", "The question is not stored.")))
         if str(item).startswith("forget"):
-            show.say(
-                examples.answers(view.chosen, item, back, returned.sources(view.chosen, view.policy)), f"example-{item}"
-            )
+            show.say(kept.of_item(view, item), f"example-{item}")
         said.plain(view, item, facts, behaviour.heard(items.said(view.chosen), item, view.shown))
         st.caption(said.MARKED)
     draw_texts(view, item, back)

@@ -12,7 +12,7 @@ from audit.catalogue import evidence_class
 from audit.figures.style import ORIGINAL, REFERENCE
 from audit.policy import Policy, mid_sentence
 from audit.types import Finding, Status
-from audit.views.tables import is_diagnosis
+from audit.views.tables import is_diagnosis, where
 from audit.views.words import STATUSES, limit_of
 
 Findings = Mapping[str, Mapping[str, Finding]]
@@ -148,9 +148,9 @@ def _shares(finding: Finding | None, who: str, against: str, item: str | None = 
     empty = pd.DataFrame(columns=["entity", "score", "original", "floor", "left"])
     if finding is None or finding.status is not Status.MEASURED or finding.original is None or finding.items.empty:
         return empty
-    rows = finding.items[finding.items["split"] == "forget"]
-    rows = rows if item is None else rows[rows["item"] == item]
-    wide = rows.pivot_table(index="item", columns="subject", values="score", aggfunc="mean", sort=False)
+    rows = where(finding.items, split="forget", **({} if item is None else {"item": item}))
+    means = rows.groupby(["item", "subject"], sort=False)["score"].mean().dropna()
+    wide = means.unstack(sort=False)  # a pivot table takes five times as long for the few rows of one item
     if not {who, ORIGINAL} <= set(wide.columns):
         return empty
     floor = wide.get(against, finding.original.null)

@@ -15,6 +15,7 @@ from audit.figures.maps import Crowd, crowd_of
 from audit.figures.style import ORIGINAL, REFERENCE
 from audit.views import behaviour, drift, examples, items, returned, shares, tables
 from audit.views.returned import Count
+from audit.views.words import Answer
 from pages.shared.state import View
 from pages.shared.theme import mode
 
@@ -43,6 +44,11 @@ def index(view: View) -> pd.DataFrame:
 def texts(view: View, names: Sequence[str]) -> pd.DataFrame:
     """`items.texts` of some candidates."""
     return _texts(view, tuple(names), str(view.run.path), view.stamp)
+
+
+def of_item(view: View, item: str) -> list[Answer]:
+    """`examples.answers` to one item for the candidates that are drawn."""
+    return _of_item(view, item, *_key(view))
 
 
 def spoken(view: View) -> pd.DataFrame:
@@ -153,6 +159,12 @@ def _index(_view: View, path: str, shown: tuple[str, ...], stamp: int, policy: s
 @st.cache_resource(max_entries=MOST, show_spinner=False)
 def _texts(_view: View, names: tuple[str, ...], path: str, stamp: int) -> pd.DataFrame:
     return items.texts({name: _view.findings[name] for name in names})
+
+
+@st.cache_resource(max_entries=10 * MOST_TABLES, show_spinner=False)
+def _of_item(_view: View, item: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> list[Answer]:
+    ids = returned.sources(_view.chosen, _view.policy)
+    return examples.answers(_view.chosen, item, came_back(_view), ids)
 
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)
