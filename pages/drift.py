@@ -9,11 +9,10 @@ import streamlit as st
 
 from audit.catalogue import CATALOGUE, evidence_class
 from audit.figures.chart import draw
-from audit.figures.maps import maps
 from audit.views import drift
 from audit.views.methods import columns
 from audit.views.tables import values_of
-from pages.shared import kept, series, show, theme
+from pages.shared import kept, series, show
 from pages.shared.opening import open_view
 from pages.shared.state import View
 
@@ -40,7 +39,7 @@ def draw_maps(view: View, table: pd.DataFrame) -> None:
     order = scene.order
     picked = st.session_state.get(PICKED, [])
     show.plot(
-        maps(scene.points, order, view.looks, picked, theme.mode(), kept.pictures(view), scene.crowd),
+        kept.map_figure(view, MAP, method, layer, picked),
         "maps",
         f"Maps of the hidden states at layer {layer}, one for each of {', '.join(order)}, on one scale. Forgotten "
         "items in the subject's colour, others grey.",

@@ -15,7 +15,7 @@ from audit.views.tables import values_of, where
 METHODS = {"pca": "PCA (the original's axes)", "umap": "AlignedUMAP"}
 LISTED = ["item", "split", "entity", "attribute", "prompt", "answer"]
 CROWD = ["method", "layer", "subject", "split", "trustworthiness", "x", "y"]
-MOST, SOME = 2_000, 320
+MOST, SOME = 2_000, 240
 """Up to MOST points of one figure are points, each with its text; of more all lie behind as a picture, and SOME are
 points: a browser needs longer for a thousand of them than for all the rest of a page."""
 

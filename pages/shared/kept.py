@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from audit import drawings as drawn
 from audit import thumbnails
-from audit.figures.maps import Crowd, crowd_of
+from audit.figures.maps import Crowd, crowd_of, maps
 from audit.figures.style import ORIGINAL, REFERENCE
 from audit.views import behaviour, drift, examples, items, returned, shares, tables
 from audit.views.returned import Count
@@ -106,6 +107,11 @@ def scene(view: View, id: str, method: str, layer: int) -> Scene:
     return _scene(view, id, method, layer, mode(), *_key(view))
 
 
+def map_figure(view: View, id: str, method: str, layer: int, picked: Sequence[str] = ()) -> go.Figure:
+    """The maps of one layer as they are drawn, with what is picked in them; shared, so nobody changes it."""
+    return _map_figure(view, id, method, layer, tuple(picked), mode(), *_key(view))
+
+
 def make_ready(view: View, id: str, method: str, layer: int) -> None:
     """Make the maps one step away from these, so that the next look waits for nothing; for when all else is drawn."""
     known = layers(view, id)
@@ -113,7 +119,7 @@ def make_ready(view: View, id: str, method: str, layer: int) -> None:
     beside = own[max(0, own.index(layer) - 1) : own.index(layer) + 2]
     steps = [(method, near) for near in beside] + [(other, layer) for other in known if layer in known[other]]
     for step in dict.fromkeys(steps):
-        scene(view, id, *step)
+        map_figure(view, id, *step)
 
 
 def left(view: View, ids: Sequence[str]) -> pd.DataFrame:
@@ -181,6 +187,15 @@ def _together(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: in
 def _layers(_view: View, id: str, path: str, shown: tuple[str, ...], stamp: int, policy: str) -> dict[str, list[int]]:
     table = together(_view, id)
     return {method: drift.layers(table, method) for method in drift.methods(table)}
+
+
+@st.cache_resource(max_entries=MOST, show_spinner=False)
+def _map_figure(
+    _view: View, id: str, method: str, layer: int, picked: tuple[str, ...], mode: str, path: str,
+    shown: tuple[str, ...], stamp: int, policy: str,
+) -> go.Figure:  # fmt: skip
+    there = scene(_view, id, method, layer)
+    return maps(there.points, there.order, _view.looks, picked, mode, pictures(_view), there.crowd)
 
 
 @st.cache_resource(max_entries=MOST, show_spinner=False)
