@@ -15,7 +15,7 @@ from audit.views import changes, compare
 from audit.views.compare import Compared
 from audit.views.tables import csv
 from pages.shared import pace, show
-from pages.shared.state import View, asked, head, keep, known_runs, load, run_label, runs_root
+from pages.shared.state import View, head, keep, known_runs, load, run_label, runs_root, settled
 from pages.shared.theme import literal, looks_now
 
 RUNS, BEFORE, AFTER = "runs", "before", "after"
@@ -48,13 +48,12 @@ def choose_runs() -> dict[Key, Compared]:
             icon=":material/inbox:",
         )
         st.stop()
-    st.session_state["pick-runs"] = asked(RUNS, list(known), list(known)[:1])[:MOST_RUNS]
+    st.session_state["pick-runs"] = settled(RUNS, list(known), list(known)[:1], MOST_RUNS)
     chosen = st.multiselect(
         "Audits", list(known), key="pick-runs", format_func=lambda id: run_label(id, known[id]),
         max_selections=MOST_RUNS, on_change=lambda: keep(RUNS, st.session_state["pick-runs"]),
         help=f"At most {MOST_RUNS} at a time, imported ones too.",
     )  # fmt: skip
-    keep(RUNS, chosen)
     found = {}
     for id in chosen:
         try:
@@ -82,6 +81,7 @@ def _compared(_view: View, id: str, path: str, stamp: int, policy: str) -> Compa
 class Board:
     """What can be chosen and what is chosen, by its key in the URL; the points and the leaderboard of that choice."""
 
+    policy: Policy
     options: Mapping[str, Mapping[str, str]]
     chosen: Mapping[str, str]
     points: pd.DataFrame
@@ -94,17 +94,12 @@ def board_of(runs: list[Compared], known: tuple[Key, ...]) -> Board:
     """What the URL asks for, so that the answer can be given before there is anything to choose with."""
     found = {key: _measures(runs, place, known) for key, (place, _) in MEASURES.items()}
     options = {key: names for key, (names, _) in found.items()}
-    chosen = {key: _asked(key, list(names), [first])[0] for key, (names, first) in found.items()}
-    points, table = _points(runs, load_policy(), chosen["forgetting"], chosen["utility"], known)
+    chosen = {key: settled(key, list(names), [first])[0] for key, (names, first) in found.items()}
+    policy = load_policy()
+    points, table = _points(runs, policy, chosen["forgetting"], chosen["utility"], known)
     filters = {column: list(dict.fromkeys(table[column])) for column in FILTERS}
-    wanted = {column: _asked(f"only-{column}", there, []) for column, there in filters.items()}
-    return Board(options, chosen, points, table, filters, wanted)
-
-
-def _asked(key: str, options: list[str], default: list[str]) -> list[str]:
-    chosen = asked(key, options, default)
-    keep(key, chosen)
-    return chosen
+    wanted = {column: settled(f"only-{column}", there, []) for column, there in filters.items()}
+    return Board(policy, options, chosen, points, table, filters, wanted)
 
 
 @st.cache_resource(max_entries=4 * MOST_RUNS, show_spinner=False)
@@ -175,7 +170,7 @@ def draw_tradeoff(runs: list[Compared], board: Board, drawn: pd.DataFrame, words
     """Forgetting against utility."""
     measure, utility = board.chosen["forgetting"], board.chosen["utility"]
     names = list(dict.fromkeys(name for run in runs for name in run.findings))
-    panel_limits, utility_limit = compare.limits(load_policy(), measure, utility)
+    panel_limits, utility_limit = compare.limits(board.policy, measure, utility)
     what = (f"kept: {compare.title_of(utility)}", f"left: {compare.title_of(measure)}")
     show.plot(
         tradeoff(drawn, looks_now(names), panel_limits, utility_limit, what),

@@ -11,7 +11,7 @@ from audit.errors import AuditError
 from audit.store import RunInfo
 from audit.views.ladder import MOST_SHOWN, telling
 from pages.shared import tour
-from pages.shared.state import CANDIDATES, RUN, View, asked, head, keep, known_runs, load, run_label, runs_root
+from pages.shared.state import CANDIDATES, RUN, View, head, keep, known_runs, load, run_label, runs_root, settled
 from pages.shared.theme import literal
 
 
@@ -32,8 +32,7 @@ def open_view(file: str, title: str, lead: str, first: Callable[[View], None] | 
         st.stop()
     top = st.container()
     left, right = st.container(key="pickers").columns([1, 2])
-    id = asked(RUN, list(known), list(known)[:1])[0]
-    keep(RUN, [id])
+    [id] = settled(RUN, list(known), list(known)[:1], 1)
     try:
         view = load(id, known[id])
     except AuditError as error:
@@ -41,8 +40,7 @@ def open_view(file: str, title: str, lead: str, first: Callable[[View], None] | 
             _run_picker(known, id)
         st.error(literal(error), icon=":material/error:")
         st.stop()
-    chosen = asked(CANDIDATES, view.candidates, telling(view.rows))[:MOST_SHOWN]
-    keep(CANDIDATES, chosen)
+    chosen = settled(CANDIDATES, view.candidates, telling(view.rows), MOST_SHOWN)
     view = dataclasses.replace(view, shown=[name for name in view.candidates if name in chosen])
     with top:
         tour.card(view)

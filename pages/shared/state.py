@@ -161,6 +161,13 @@ def asked(key: str, options: Sequence[str], default: list[str]) -> list[str]:
     return linked or kept or default
 
 
+def settled(key: str, options: Sequence[str], default: list[str], most: int | None = None) -> list[str]:
+    """What is asked for, kept for the next page: known before there is anything to choose with."""
+    chosen = asked(key, options, default)[:most]
+    keep(key, chosen)
+    return chosen
+
+
 def keep(key: str, values: list[str]) -> None:
     """Write a choice into the URL and remember it: following a link of the navigation empties the URL."""
     st.session_state[f"kept-{key}"] = values

@@ -18,25 +18,27 @@ from tests.benchmarks.large import CANDIDATES, POINTS, build
 from tests.browser import FLAGS, link_to, system_chromium
 
 ROOT = Path(__file__).parent.parent.parent
-WATCH = """label => {
+WATCH = """([event, there, label]) => {
+  const ready = eval(there);
   let began = null;
-  const read = () => {
-    const fresh = [...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]
-      .filter(part => !part.closest('[data-stale=true]'));
-    return fresh.some(part => part.closest('[class*=st-key-answer-]'))
-      || fresh.reduce((sum, part) => sum + part.innerText.length, 0) > 400
-      || document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]');
-  };
-  const there = () => [...document.querySelectorAll('h1')].some(title => title.innerText.includes(label)) && read();
-  const look = () => requestAnimationFrame(() => began !== null && there() ? painted() : look());
+  const look = () => requestAnimationFrame(() => began !== null && ready(label) ? painted() : look());
   const painted = () => scheduler.postTask(() => window.took = performance.now() - began, {priority: 'user-blocking'});
   window.took = null;
-  addEventListener('click', click => began = click.timeStamp, {capture: true, once: true});
+  addEventListener(event, one => began = one.timeStamp, {capture: true, once: true});
   look();
 }"""
-"""Milliseconds from a click to a page that can be read, in `window.took`: its heading and first answer are painted, or
-400 characters where it answers nothing, or the whole of a page that has fewer. Read in the page, frame by frame; the
-driver's own waiting is not counted."""
+"""Milliseconds from an event to the frame that paints what is waited for, in `window.took`. Read in the page, frame by
+frame; the driver's own waiting is not counted."""
+READ = """label => {
+  if (![...document.querySelectorAll('h1')].some(title => title.innerText.includes(label))) return false;
+  const fresh = [...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]
+    .filter(part => !part.closest('[data-stale=true]'));
+  return fresh.some(part => part.closest('[class*=st-key-answer-]'))
+    || fresh.reduce((sum, part) => sum + part.innerText.length, 0) > 400
+    || document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]');
+}"""
+"""A page that can be read: its heading and first answer are there, or 400 characters where it answers nothing, or the
+whole of a page that has fewer."""
 FIRST_CONTENT = """(() => {
   const parts = {took: '[data-testid=stMain] [data-testid=stText]', verdicts: 'table.ladder'};
   const look = () => requestAnimationFrame(() => {
@@ -47,19 +49,12 @@ FIRST_CONTENT = """(() => {
   });
   look();
 })()"""
-"""The same from the start of the visit: to the heading with the sentence that answers, and to the table of verdicts."""
-REDRAWN = """() => {
-  const map = () => document.querySelector('.st-key-maps .js-plotly-plot');
-  const before = map().data;
-  let began = null;
-  const drawn = () => map() && map().data !== before && map().querySelector('path.point');
-  const look = () => requestAnimationFrame(() => began !== null && drawn() ? painted() : look());
-  const painted = () => scheduler.postTask(() => window.took = performance.now() - began, {priority: 'user-blocking'});
-  window.took = null;
-  addEventListener('keydown', key => began = key.timeStamp, {capture: true, once: true});
-  look();
-}"""
-"""The same from a key to the map drawn anew."""
+"""The same from the start of a visit: to the heading with the sentence that answers, and to the table of verdicts."""
+REDRAWN = """(before => () => {
+  const map = document.querySelector('.st-key-maps .js-plotly-plot');
+  return map && map.data !== before && map.querySelector('path.point');
+})(document.querySelector('.st-key-maps .js-plotly-plot').data)"""
+"""The map is another than the one that was there."""
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
 EMPTY = """import streamlit as st
 st.set_page_config(layout="wide")
@@ -187,7 +182,7 @@ def _filter(browser: Any, address: str) -> float:
     for key in ("ArrowLeft", "ArrowRight", "ArrowLeft"):
         page.wait_for_timeout(READING)
         page.get_by_role("slider").first.focus()
-        page.evaluate(REDRAWN)
+        page.evaluate(WATCH, ["keydown", REDRAWN, ""])
         page.keyboard.press(key)
         times.append(_took(page))
     page.close()
@@ -207,7 +202,7 @@ def _together(browser: Any, address: str, people: int) -> dict[str, Any]:
 
 def _change(page: Any, label: str) -> float:
     link = link_to(page, label)
-    page.evaluate(WATCH, label)
+    page.evaluate(WATCH, ["click", READ, label])
     link.click()
     return _took(page)
 
